@@ -1,0 +1,1 @@
+"""Entry points: every command of `reprise`."""

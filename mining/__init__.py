@@ -1,0 +1,1 @@
+"""Mine reformulations and utterance spaces from interaction logs, on Spark."""

@@ -1,0 +1,1 @@
+"""Propose, rescore and decide rewrites of failing requests."""

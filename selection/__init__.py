@@ -1,0 +1,1 @@
+"""Pick the few logged utterances worth retraining the NLU model on."""

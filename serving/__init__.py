@@ -1,0 +1,1 @@
+"""Serve rewrites over HTTP."""
