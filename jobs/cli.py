@@ -5,26 +5,92 @@ Job modules import nothing heavy at import, so that `reprise --help` answers at 
 
 import os
 import sys
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from jobs import mine
+from jobs import config, mine
 
 app = typer.Typer(name="reprise", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("mine")(mine.mine)
+app.add_typer(config.app, name="config")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"reprise {version('reprise')}")
+        raise typer.Exit
 
 
 @app.callback()
-def _root() -> None:
+def _root(
+    ctx: typer.Context,
+    config_file: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", envvar="REPRISE_CONFIG", help="Settings file; else ./reprise.toml."),
+    ] = None,
+    log_level: Annotated[
+        str | None, typer.Option(envvar="REPRISE_LOG_LEVEL", help="debug, info, warning or error (default warning).")
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks (anywhere on the line).")] = False,
+) -> None:
     """Learn from being asked twice: mine reformulations, rewrite the next failing request, check it, repeat."""
+    from jobs import logs
+
+    settings = config.load(config_file, ctx.command)
+    logs.configure(log_level or settings.pop("log_level", None) or "warning")
+    ctx.default_map = settings
 
 
-def main() -> None:
-    """Run the command line; user errors become one message on stderr and exit code 2."""
+def command() -> Any:
+    """The whole command tree, as the parser sees it."""
+    root: Any = typer.main.get_command(app)
+    for parameter in root.params:
+        # containers like to set REPRISE_VERSION to a number: it must not mean --version
+        parameter.allow_from_autoenv = parameter.name != "version"
+    return root
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line.
+
+    Exit codes: 0 done, 1 a fault of ours, 2 the user's input or settings, 130 interrupted.
+    """
+    args = list(sys.argv[1:] if args is None else args)
+    debug = _take_debug(args)
     try:
-        app(auto_envvar_prefix="REPRISE")
-    except (ValueError, OSError) as error:
-        if os.environ.get("REPRISE_DEBUG") or "--debug" in sys.argv:
+        command()(args, prog_name="reprise", auto_envvar_prefix="REPRISE")
+    except Exception as error:
+        if debug:
             raise
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
+        _explain(error)
+        sys.exit(2 if isinstance(error, ValueError | OSError) else 1)
+
+
+def _take_debug(args: list[str]) -> bool:
+    """Remove `--debug` wherever it stands before a bare `--`; also true where REPRISE_DEBUG is set."""
+    end = args.index("--") if "--" in args else len(args)
+    kept = [a for a in args[:end] if a != "--debug"]
+    found = len(kept) < end
+    args[:end] = kept
+    return found or os.environ.get("REPRISE_DEBUG", "") not in ("", "0", "false")
+
+
+def _explain(error: Exception) -> None:
+    if isinstance(error, ValueError | OSError):
+        typer.echo(f"error: {_sentence(error)}", err=True)
+    else:
+        typer.echo(f"error: {type(error).__name__}: {_sentence(error)}; run with --debug for the traceback", err=True)
+
+
+def _sentence(error: Any) -> str:
+    """One line of text; the operating system's errors name their file."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}; got {error.filename}" if error.filename else error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
