@@ -1,0 +1,165 @@
+"""`reprise evaluate`: did rewriting help, and what did it break? Beside the obvious methods, on the same turns."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from jobs.evaluation import Evaluation
+    from jobs.metrics import Estimate
+    from jobs.references import Answers
+
+TITLES = {
+    "trigger_rate": "trigger",
+    "precision": "precision",
+    "fixed": "fixed",
+    "harm": "harm",
+    "cpdr_before": "CPDR before",
+    "cpdr_after": "after",
+    "cpdr_change": "change",
+}
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """What an evaluation reads and writes; None leaves that part out. `draws` are bootstrap draws."""
+
+    turns: Path
+    truth: Path
+    bundle: Path | None = None
+    decisions: Path | None = None
+    oracle: Path | None = None
+    mined: Path | None = None
+    json_out: Path | None = None
+    html_out: Path | None = None
+    seed: int = 0
+    draws: int = 1_000
+    threads: int = 2
+
+
+def evaluate(
+    turns: Annotated[Path, typer.Argument(help="The turns to rewrite: a log, parquet or JSON lines.")],
+    truth: Annotated[Path, typer.Option(help="What the users of these turns wanted, parquet.")],
+    bundle: Annotated[Path | None, typer.Option(help="Bundle to decide with.")] = None,
+    decisions: Annotated[Path | None, typer.Option(help="Score these decisions instead of running the bundle.")] = None,
+    oracle: Annotated[
+        Path | None, typer.Option(help="What the assistant does with each text; else right means the intended text.")
+    ] = None,
+    mined: Annotated[Path | None, typer.Option(help="Mining run to compute the reference rows from.")] = None,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write the numbers here.")] = None,
+    html_out: Annotated[Path | None, typer.Option("--html", help="Write the report here.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    draws: Annotated[int, typer.Option(min=10, help="Bootstrap draws behind each interval.")] = 1_000,
+    threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = 2,
+) -> None:
+    """Measure what rewriting does to these turns, with intervals, beside the reference rows."""
+    config = EvaluateConfig(turns, truth, bundle, decisions, oracle, mined, json_out, html_out, seed, draws, threads)
+    print_table(run(config))
+    for path in (json_out, html_out):
+        if path is not None:
+            typer.echo(f"written: {path}")
+
+
+def run(config: EvaluateConfig) -> "Evaluation":
+    """Evaluate, and write the JSON and the report where the config asks for them.
+
+    Raises:
+        FileNotFoundError: an input is missing.
+        ValueError: an input is no such table, or neither bundle nor decisions are given.
+    """
+    from jobs.evaluation import as_json, evaluate_answers
+    from jobs.references import all_references, nothing
+    from jobs.truth import read_oracle, read_truth
+    from jobs.turns import read_log
+
+    log = read_log(config.turns)
+    if log.num_rows == 0:
+        raise ValueError(
+            f"nothing to evaluate; got no rows in {config.turns}; expected at least one turn; an empty export?"
+        )
+    ids = log["interaction_id"].to_pylist()
+    truth = read_truth(config.truth, ids)
+    oracle = None if config.oracle is None else read_oracle(config.oracle)
+    queries = _normalised(log["utterance"].to_pylist())
+    users = [str(u) for u in log["user_id"].to_pylist()]
+    references = {"nothing": nothing(queries)} if config.mined is None else all_references(queries, users, config.mined)
+    evaluation = evaluate_answers(log, truth, oracle, _ours(config, ids), references, config.seed, config.draws)
+    if config.json_out is not None:
+        _write(config.json_out, json.dumps(as_json(evaluation), indent=1) + "\n")
+    if config.html_out is not None:
+        from jobs.report import report
+
+        _write(config.html_out, report.html(evaluation, config.mined, _facts(config)))
+    return evaluation
+
+
+def _normalised(utterances: list[str | None]) -> list[str]:
+    from rewrite.text import normalise
+
+    return [normalise(u or "") for u in utterances]
+
+
+def _ours(config: EvaluateConfig, ids: list[str]) -> "Answers":
+    """Our answers: of the decisions file where one is given, else of the bundle."""
+    from tempfile import TemporaryDirectory
+
+    from jobs import rewrite
+    from jobs.evaluation import read_decisions
+
+    if config.decisions is not None:
+        return read_decisions(config.decisions, ids)
+    if config.bundle is None:
+        raise ValueError(
+            "nothing to evaluate; got neither --bundle nor --decisions; expected one of them; a flag forgotten?"
+        )
+    with TemporaryDirectory() as folder:
+        rewrite.run(config.turns, config.bundle, Path(folder) / "decisions.parquet", config.threads)
+        return read_decisions(Path(folder) / "decisions.parquet", ids)
+
+
+def _facts(config: EvaluateConfig) -> dict[str, str]:
+    """What the report says about the run itself."""
+    named = {"turns": config.turns, "bundle": config.bundle, "decisions": config.decisions, "mined": config.mined}
+    facts = {name: path.name for name, path in named.items() if path is not None}
+    if config.bundle is not None and (config.bundle / "manifest.json").is_file():
+        facts["bundle id"] = str(json.loads((config.bundle / "manifest.json").read_text()).get("id"))
+    return facts
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def print_table(evaluation: "Evaluation") -> None:
+    """Print the metrics of every system, each with its 95 % interval below it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("system", *TITLES.values(), title=f"{len(evaluation.queries)} turns, 95 % intervals over users")
+    for system in evaluation.systems:
+        cells = (cell(system.estimates[metric], metric).replace(" [", "\n[") for metric in TITLES)
+        table.add_row(system.name, *cells)
+    console = Console()
+    console = Console(width=max(console.width, 118)) if not console.is_terminal else console
+    console.print(table, markup=False)
+    lead, best = evaluation.lead(), evaluation.best_reference
+    if lead is not None and best is not None:
+        typer.echo(f"CPDR change of ours minus that of the best reference ({best.name}): {cell(lead, 'cpdr_change')}")
+
+
+def cell(estimate: "Estimate", metric: str) -> str:
+    """An estimate as text: `-28.1 % [-30.2, -26.0]` for a change, per cent with a digit more for the small harm."""
+    if estimate.value != estimate.value:
+        return "-"
+    digits, sign = (2 if metric == "harm" else 1), ("+" if metric == "cpdr_change" else "")
+
+    def shown(value: float) -> str:
+        return f"{100 * value:{sign}.{digits}f}"
+
+    return f"{shown(estimate.value)} % [{shown(estimate.low)}, {shown(estimate.high)}]"
