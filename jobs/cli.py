@@ -10,10 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs import config, mine
+from jobs import config, evaluate, mine
 
 app = typer.Typer(name="reprise", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("mine")(mine.mine)
+app.command("evaluate")(evaluate.evaluate)
 app.add_typer(config.app, name="config")
 
 

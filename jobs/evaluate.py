@@ -18,8 +18,8 @@ TITLES = {
     "fixed": "fixed",
     "harm": "harm",
     "cpdr_before": "CPDR before",
-    "cpdr_after": "after",
-    "cpdr_change": "change",
+    "cpdr_after": "CPDR after",
+    "cpdr_change": "CPDR change",
 }
 
 
@@ -90,9 +90,9 @@ def run(config: EvaluateConfig) -> "Evaluation":
     if config.json_out is not None:
         _write(config.json_out, json.dumps(as_json(evaluation), indent=1) + "\n")
     if config.html_out is not None:
-        from jobs.report import report
+        from jobs.report.report import render
 
-        _write(config.html_out, report.html(evaluation, config.mined, _facts(config)))
+        _write(config.html_out, render(evaluation, config.mined, _facts(config)))
     return evaluation
 
 
@@ -138,16 +138,21 @@ def _write(path: Path, text: str) -> None:
 
 def print_table(evaluation: "Evaluation") -> None:
     """Print the metrics of every system, each with its 95 % interval below it."""
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("system", *TITLES.values(), title=f"{len(evaluation.queries)} turns, 95 % intervals over users")
+    shown = {metric: title for metric, title in TITLES.items() if metric != "cpdr_before"}
+    before = cell(evaluation.ours.estimates["cpdr_before"], "cpdr_before")
+    typer.echo(f"{len(evaluation.queries)} turns; CPDR if left alone {before}; 95 % intervals over users")
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
+    for title in ("system", *shown.values()):
+        table.add_column(title, no_wrap=True)
     for system in evaluation.systems:
-        cells = (cell(system.estimates[metric], metric).replace(" [", "\n[") for metric in TITLES)
+        cells = (cell(system.estimates[metric], metric).replace(" [", "\n[") for metric in shown)
         table.add_row(system.name, *cells)
-    console = Console()
-    console = Console(width=max(console.width, 118)) if not console.is_terminal else console
-    console.print(table, markup=False)
+    # narrower than the table, a terminal wraps whole lines: better than cells cut short
+    Console(width=max(Console().width, 118)).print(table, markup=False)
     lead, best = evaluation.lead(), evaluation.best_reference
     if lead is not None and best is not None:
         typer.echo(f"CPDR change of ours minus that of the best reference ({best.name}): {cell(lead, 'cpdr_change')}")
@@ -160,6 +165,6 @@ def cell(estimate: "Estimate", metric: str) -> str:
     digits, sign = (2 if metric == "harm" else 1), ("+" if metric == "cpdr_change" else "")
 
     def shown(value: float) -> str:
-        return f"{100 * value:{sign}.{digits}f}"
+        return f"{100 * value:{sign}.{digits}f}".replace("-", "−")
 
     return f"{shown(estimate.value)} % [{shown(estimate.low)}, {shown(estimate.high)}]"

@@ -164,7 +164,7 @@ def all_references(queries: Sequence[str], user_ids: Sequence[str], mined: Path)
         "mined look-up, 2 users": lookup(queries, history, 2),
         "nearest global text > 80": near,
         "nearest global text > 90": nearest(queries, texts, 90.0),
-        "personal nearest > 80, else global": personal_else(queries, user_ids, personal, near, 80.0),
+        "own nearest > 80, else global": personal_else(queries, user_ids, personal, near, 80.0),
     }
 
 
