@@ -1,0 +1,82 @@
+"""`reprise explain`: one turn opened up: the candidates with their scores, the way through the trie, the evidence."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rewrite import Rewriter
+    from rewrite.decision import Candidate, Decision
+
+SHOWN = 8
+"""Candidates printed, best first."""
+
+FEATURES = {"channel": "log P(query given text)", "forward": "log P(text given query)", "ratio": "similarity"}
+"""Features printed where the bundle computes them, with their column titles."""
+
+
+def explain(
+    text: Annotated[str, typer.Argument(help="The request, as it was heard.")],
+    bundle: Annotated[Path, typer.Option(help="Bundle to decide with.")],
+    user: Annotated[str | None, typer.Option(help="Whose request: adds their own texts.")] = None,
+    turn: Annotated[
+        list[str] | None, typer.Option(help="An earlier text of the session; repeat it, oldest first.")
+    ] = None,
+) -> None:
+    """Show the candidates for a text with their scores, the path through the trie, and the evidence behind each."""
+    from rewrite import Rewriter
+    from rewrite.text import normalise
+    from rewrite.turn import Turn
+
+    rewriter = Rewriter.load(bundle)
+    query = normalise(text)
+    decision = rewriter.rewrite_turn(Turn(text, user_id=user, turns=tuple(turn or ())), explain=True)
+    typer.echo(f"query      {query!r}")
+    typer.echo(f"decision   {in_words(decision)}")
+    _print_candidates(decision.candidates[:SHOWN])
+    for candidate in decision.candidates[:SHOWN]:
+        _print_grounds(rewriter, query, candidate)
+
+
+def in_words(decision: "Decision") -> str:
+    """The decision as one line, with the reason spelled out."""
+    from rewrite.decision import REASONS
+
+    fails = f"chance that it fails as it is: {decision.p_fail:.2f}"
+    why = REASONS.get(decision.reason, decision.reason)
+    if decision.text is None:
+        return f"leave it alone: {why} ({fails})"
+    sure = f"chance that the rewrite is right: {decision.confidence:.2f}"
+    return f"rewrite to {decision.text!r} from the {decision.source} texts: {why} ({fails}; {sure})"
+
+
+def _print_candidates(candidates: "tuple[Candidate, ...]") -> None:
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    if not candidates:
+        typer.echo("candidates none")
+        return
+    named = {name: title for name, title in FEATURES.items() if name in candidates[0].features}
+    table = Table("candidate", "space", "found by", "right", "gain", *named.values(), box=SIMPLE)
+    for c in candidates:
+        scores = (f"{c.features[name]:.2f}" for name in named)
+        table.add_row(c.text, c.space, ", ".join(c.sources), f"{c.p_right:.2f}", f"{c.gain:+.2f}", *scores)
+    Console(width=max(Console().width, 118)).print(table, markup=False)
+
+
+def _print_grounds(rewriter: "Rewriter", query: str, candidate: "Candidate") -> None:
+    """Trie path and evidence of one candidate."""
+    typer.echo(candidate.text)
+    if path := rewriter.path(candidate.text):
+        # every bar is a place where the trie offers another continuation
+        typer.echo(f"  path      {'│'.join(path)}")
+    evidence = rewriter.evidence(query, candidate.text)
+    facts = ", ".join(f"{key.replace('_', ' ')} {_shown(value)}" for key, value in (evidence or {}).items())
+    typer.echo(f"  evidence  {facts or 'one of the user’s own texts'}")
+
+
+def _shown(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
