@@ -1,14 +1,170 @@
 """`reprise mine`: logs in, tables and stores out."""
 
+import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from mining.config import MineConfig
+
+VERSION = 1
+"""Of the tables' layout; part of what makes a finished run the same run."""
 
 
 def mine(
     logs: Annotated[list[Path], typer.Argument(help="Parquet or JSON-lines files or folders.")],
     out: Annotated[Path, typer.Option(help="Run directory to write.")],
+    min_users: Annotated[int, typer.Option(help="Distinct users a text must have worked for to be global.")] = 5,
+    min_days: Annotated[int, typer.Option(help="Distinct days it must have worked on.")] = 2,
+    pair_users: Annotated[int, typer.Option(help="Distinct users that must have made a reformulation.")] = 2,
+    bad_share: Annotated[float, typer.Option(help="Share of bad rows above which the run fails.")] = 0.05,
+    holdback: Annotated[float, typer.Option(help="Share of the newest days that past/ does not see; 0: none.")] = 0.25,
+    shards: Annotated[int, typer.Option(help="Shards of the personal store.")] = 16,
+    memory: Annotated[str, typer.Option(help="Java heap of a local Spark.")] = "4g",
+    cores: Annotated[int, typer.Option(help="Cores of a local Spark; 0: all.")] = 0,
+    overwrite: Annotated[bool, typer.Option(help="Replace a finished run of other inputs or settings.")] = False,
 ) -> None:
     """Mine interaction logs on Spark into tables and utterance stores."""
-    raise NotImplementedError
+    from mining.config import MineConfig
+
+    config = MineConfig(
+        min_users=min_users,
+        min_days=min_days,
+        pair_users=pair_users,
+        bad_share=bad_share,
+        holdback=holdback,
+        personal_shards=shards,
+    )
+    started = time.monotonic()
+
+    def say(message: str) -> None:
+        typer.echo(f"{time.monotonic() - started:6.1f} s  {message}", err=True)
+
+    for line in run(logs, out, config, overwrite=overwrite, memory=memory, cores=cores or None, say=say):
+        typer.echo(line)
+
+
+def run(
+    logs: list[Path],
+    out: Path,
+    config: "MineConfig",
+    *,
+    overwrite: bool = False,
+    memory: str = "4g",
+    cores: int | None = None,
+    say: Callable[[str], None] = lambda message: None,
+) -> list[str]:
+    """Mine `logs` into `out`; returns lines that sum it up.
+
+    Raises:
+        ValueError: the logs cannot be mined, or `out` holds another run and `overwrite` is false.
+    """
+    from jobs.rundir import complete, manifest_of, published, write_json
+
+    identity = {"version": VERSION, "inputs": fingerprints(logs), "config": config.as_dict()}
+    if complete(out) and _same(manifest_of(out), identity):
+        return [f"{out} is already complete: same inputs, same settings; nothing to do"]
+    if out.exists() and not overwrite:
+        raise ValueError(
+            f"{out} exists and was mined from other inputs or settings; choose another --out or --overwrite"
+        )
+    with published(out, overwrite) as folder:
+        manifest, report = _mine(logs, folder, config, memory, cores, say)
+        write_json(folder / "report.json", report)
+        write_json(folder / "manifest.json", _manifest(folder, identity, manifest))
+    return _summary(out, manifest_of(out))
+
+
+def fingerprints(logs: list[Path]) -> list[dict[str, Any]]:
+    """Path, size and SHA-256 of every input file, in the order of their content's hash."""
+    from jobs.log_reading import expand
+    from jobs.rundir import sha256
+
+    found = [{"path": str(f), "bytes": f.stat().st_size, "sha256": sha256(f)} for log in logs for f in expand(log)]
+    return sorted(found, key=lambda entry: str(entry["sha256"]))
+
+
+def _same(manifest: dict[str, Any], identity: dict[str, Any]) -> bool:
+    """Whether a finished run had this identity; where the inputs lie does not matter, what is in them does."""
+
+    def essence(of: dict[str, Any]) -> tuple[Any, ...]:
+        return of["version"], [entry["sha256"] for entry in of["inputs"]], of["config"]
+
+    return essence(manifest) == essence(identity)
+
+
+def _mine(
+    logs: list[Path], folder: Path, config: "MineConfig", memory: str, cores: int | None, say: Callable[[str], None]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Run Spark into `folder`; returns the manifest's and the report's share of what was found."""
+    from pyspark.errors import PySparkException
+
+    from jobs import mining
+    from jobs.log_reading import cause, read_logs
+    from jobs.spark_tables import Stage
+    from mining import quarantine
+    from mining.spark import session
+
+    say("starting Spark")
+    spark = session(cores, memory)
+    stage = Stage(spark, Path(tempfile.mkdtemp(prefix="stage-", dir=folder)))
+    try:
+        say("judging rows")
+        rows = quarantine.judged(read_logs(spark, logs))
+        twice = quarantine.id_hashes_seen_twice(rows).collect()
+        if twice:
+            rows = quarantine.without_duplicates(rows, spark.createDataFrame(twice, "id_hash long"))
+        counts = mining.look(rows)
+        mining.check(counts, config)
+        split = mining.holdback_from(counts, config.holdback)
+        job = mining.Run(spark, config, folder, stage, say, counts, split)
+        mining.mine(job, rows)
+    except PySparkException as error:
+        raise ValueError(f"mining failed: {cause(error)}; is a log file damaged, or the disk full?") from error
+    finally:
+        stage.close()
+    return _window(counts, split), {**job.report, "rows": counts.rows, "quarantined": counts.reasons}
+
+
+def _window(counts: Any, split: Any) -> dict[str, Any]:
+    return {
+        "rows": counts.rows,
+        "window": {"first": counts.first.isoformat(), "last": counts.last.isoformat()},
+        "holdback_from": split.isoformat() if split else None,
+    }
+
+
+def _manifest(folder: Path, identity: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    from jobs.rundir import files_of
+
+    return {**identity, **found, "tables": table_rows(folder), "files": files_of(folder)}
+
+
+def table_rows(folder: Path) -> dict[str, int]:
+    """Rows of every table of a run, `past/` included, from the files' footers."""
+    import pyarrow.parquet as pq
+
+    rows: dict[str, int] = {}
+    for part in sorted(folder.rglob("part-*.parquet")):
+        name = part.parent.relative_to(folder).as_posix()
+        rows[name] = rows.get(name, 0) + pq.read_metadata(part).num_rows
+    return rows
+
+
+def _summary(out: Path, manifest: dict[str, Any]) -> list[str]:
+    tables = {name: n for name, n in manifest["tables"].items() if not name.startswith("past/")}
+    lines = [f"{out}: " + ", ".join(f"{n} {name}" for name, n in tables.items())]
+    if not tables.get("utterances"):
+        floor = manifest["config"]["min_users"]
+        lines.append(
+            f"the global space is empty: no text worked for {floor} distinct users; only personal texts were mined"
+        )
+    return lines
+
+
+if __name__ == "__main__":  # spark-submit jobs/mine.py LOGS… --out MINED
+    typer.run(mine)

@@ -1,0 +1,78 @@
+"""Reading interaction logs into Spark: parquet or JSON lines, compressed or not, files or folders."""
+
+from functools import reduce
+from pathlib import Path
+
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from mining.schema import JSON_LOG, LOG, check_columns, conform, parse_time
+
+_JSON = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
+
+
+def expand(path: Path) -> list[Path]:
+    """The log files at `path`, sorted: itself, or all that a folder holds.
+
+    Raises:
+        ValueError: nothing is there.
+    """
+    if path.is_file():
+        return [path]
+    if not path.exists():
+        raise ValueError(f"{path}: no such file or folder; expected parquet or JSON-lines logs")
+    found = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith(("_", ".")))
+    if not found:
+        raise ValueError(f"{path}: the folder holds no file; expected parquet or JSON-lines logs")
+    return found
+
+
+def read_logs(spark: SparkSession, paths: list[Path]) -> DataFrame:
+    """Every row of `paths` with the log's columns and `_input`, its path's position; `_raw` and `_malformed` for JSON.
+
+    Raises:
+        ValueError: a path is missing, unreadable, or not an interaction log.
+    """
+    frames = [_read(spark, path).withColumn("_input", F.lit(n)) for n, path in enumerate(paths)]
+    return reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), frames)
+
+
+def _read(spark: SparkSession, path: Path) -> DataFrame:
+    files = expand(path)
+    names = [str(file) for file in files]
+    if all(file.name.endswith(_JSON) for file in files):
+        return _read_json(spark, names, str(path))
+    if any(file.name.endswith(_JSON) for file in files):
+        raise ValueError(f"{path}: holds both parquet and JSON lines; pass them as separate arguments")
+    try:
+        frame = spark.read.option("mergeSchema", "true").parquet(*names)
+    except PySparkException as error:
+        raise ValueError(f"{path}: cannot be read as parquet ({cause(error)}); truncated or another format?") from error
+    return conform(frame, str(path))
+
+
+def _read_json(spark: SparkSession, names: list[str], where: str) -> DataFrame:
+    lines = spark.read.text(names).where(F.trim("value") != "")
+    _check_json(lines, where)
+    options = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": "_malformed"}
+    parsed = lines.select(F.col("value").alias("_raw"), F.from_json("value", JSON_LOG, options).alias("row"))
+    columns = [parse_time(F.col("row.timestamp")) if f.name == "timestamp" else F.col(f"row.{f.name}") for f in LOG]
+    named = [column.alias(f.name) for column, f in zip(columns, LOG, strict=True)]
+    return parsed.select(*named, "_raw", F.col("row._malformed").alias("_malformed"))
+
+
+def _check_json(lines: DataFrame, where: str) -> None:
+    """A file whose first lines know none of our columns is the wrong file, not a file of bad rows."""
+    keys: set[str] = set()
+    head = lines.limit(50).select(F.json_object_keys("value").alias("keys")).collect()
+    for row in head:
+        keys.update(row["keys"] or [])
+    if head:
+        check_columns(sorted(keys), where)
+
+
+def cause(error: Exception) -> str:
+    """The first line of Spark's many."""
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return first[:200]

