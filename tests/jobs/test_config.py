@@ -1,0 +1,133 @@
+"""Where settings come from, and what is said of a settings file that does not fit."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jobs import cli, evaluate
+
+
+def run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of one command line."""
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(list(args))
+    code = stopped.value.code
+    captured = capsys.readouterr()
+    return (code if isinstance(code, int) else 0), captured.out, captured.err
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def settings(text: str, name: str = "reprise.toml") -> Path:
+    Path(name).write_text(text, encoding="utf-8")
+    return Path(name)
+
+
+def origin(capsys: pytest.CaptureFixture[str], *args: str) -> dict[tuple[str, str], tuple[object, str]]:
+    code, out, _ = run(capsys, *args, "config", "show", "--json")
+    assert code == 0
+    return {(s["command"], s["key"]): (s["value"], s["origin"]) for s in json.loads(out)}
+
+
+def test_a_default_says_that_it_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert origin(capsys)["evaluate", "draws"] == (1000, "default")
+
+
+def test_the_file_of_the_current_folder_beats_the_default(capsys: pytest.CaptureFixture[str]) -> None:
+    settings("[evaluate]\ndraws = 200\n")
+    assert origin(capsys)["evaluate", "draws"] == (200, "file reprise.toml")
+
+
+def test_the_environment_beats_the_file(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    settings("[evaluate]\ndraws = 200\n")
+    monkeypatch.setenv("REPRISE_EVALUATE_DRAWS", "300")
+    assert origin(capsys)["evaluate", "draws"] == (300, "environment REPRISE_EVALUATE_DRAWS")
+
+
+def test_another_file_can_be_named(capsys: pytest.CaptureFixture[str]) -> None:
+    settings("[evaluate]\nseed = 5\n", "other.toml")
+    assert origin(capsys, "--config", "other.toml")["evaluate", "seed"] == (5, "file other.toml")
+
+
+def test_a_flag_beats_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings('[evaluate]\ndecisions = "from_file"\ndraws = 200\nseed = 7\n')
+    monkeypatch.setenv("REPRISE_EVALUATE_DRAWS", "300")
+    monkeypatch.setenv("REPRISE_EVALUATE_SEED", "8")
+    seen: list[evaluate.EvaluateConfig] = []
+
+    def stop(config: evaluate.EvaluateConfig) -> None:
+        seen.append(config)
+        raise ValueError("seen enough")
+
+    monkeypatch.setattr(evaluate, "run", stop)
+    with pytest.raises(SystemExit):
+        cli.main(["evaluate", "t", "--truth", "x", "--seed", "9"])
+    assert (str(seen[0].decisions), seen[0].draws, seen[0].seed) == ("from_file", 300, 9)
+
+
+def test_keys_may_be_written_as_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    settings('[evaluate]\nhtml-out = "r.html"\n')
+    assert origin(capsys)["evaluate", "html_out"][1] == "file reprise.toml"
+
+
+def test_an_unknown_key_names_the_nearest_known_one(capsys: pytest.CaptureFixture[str]) -> None:
+    settings("[evaluate]\ndrawz = 200\n")
+    code, _, err = run(capsys, "config", "show")
+    assert code == 2
+    assert "got 'drawz' in table [evaluate]" in err
+    assert "did you mean 'draws'?" in err
+
+
+def test_an_unknown_command_names_the_nearest_known_one(capsys: pytest.CaptureFixture[str]) -> None:
+    settings("[evalute]\ndraws = 200\n")
+    code, _, err = run(capsys, "config", "show")
+    assert (code, "did you mean 'evaluate'?" in err) == (2, True)
+
+
+def test_a_table_and_a_value_are_not_mixed_up(capsys: pytest.CaptureFixture[str]) -> None:
+    settings("evaluate = 3\n")
+    assert "expected a table [evaluate]" in run(capsys, "config", "show")[2]
+    settings("[evaluate.draws]\nx = 3\n")
+    assert "a table where a value belongs" in run(capsys, "config", "show")[2]
+
+
+def test_a_value_of_the_wrong_kind_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    settings('[evaluate]\ndraws = "many"\n')
+    code, _, err = run(capsys, "evaluate", "t", "--truth", "x")
+    assert code == 2
+    assert "'--draws'" in err
+
+
+@pytest.mark.parametrize("text", ["[evaluate\n", "[evaluate]\ndraws = many\n"])
+def test_a_file_that_is_not_toml_is_an_error(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    settings(text)
+    code, _, err = run(capsys, "config", "show")
+    assert code == 2
+    assert "expected TOML" in err
+
+
+def test_a_file_that_is_not_utf_8_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("reprise.toml").write_bytes(b'[evaluate]\ntruth = "\xff"\n')
+    assert "cannot read settings" in run(capsys, "config", "show")[2]
+
+
+def test_a_named_file_that_is_missing_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "--config", "none.toml", "config", "show")
+    assert code == 2
+    assert "no settings file; got none.toml" in err
+
+
+def test_show_prints_where_each_value_came_from(capsys: pytest.CaptureFixture[str]) -> None:
+    settings("[evaluate]\ndraws = 200\n")
+    _, out, _ = run(capsys, "config", "show", "evaluate", "--origin")
+    line = next(line for line in out.splitlines() if " draws " in line)
+    assert line.split() == ["evaluate", "draws", "200", "file", "reprise.toml", "REPRISE_EVALUATE_DRAWS"]
+
+
+def test_show_of_an_unknown_command_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "config", "show", "evalute")
+    assert (code, "no such command" in err) == (2, True)

@@ -1,0 +1,141 @@
+"""An evaluation end to end on a made-up world."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.evaluate import EvaluateConfig, cell, run
+from jobs.evaluation import read_decisions
+from jobs.metrics import METRICS, Estimate
+from tests.jobs.worlds import (
+    GARBLED,
+    oracle_rows,
+    random_world,
+    truth_row,
+    turn_row,
+    write,
+    write_decisions,
+    write_mined,
+    write_world,
+)
+from tests.reference.scoring import score
+
+
+def config(folder: Path, **more: object) -> EvaluateConfig:
+    files = {"turns": folder / "turns.parquet", "truth": folder / "truth.parquet"}
+    return EvaluateConfig(**files, **{"decisions": folder / "decisions.parquet", "draws": 50, **more})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_number_is_that_of_the_obvious_scorer(tmp_path: Path, seed: int) -> None:
+    write_world(tmp_path, seed, turns=200)
+    logged, truth, made = random_world(seed, 200)
+    expected = score([t["utterance"] for t in logged], made, truth, {r["text"]: r for r in oracle_rows()})
+    found = run(config(tmp_path, oracle=tmp_path / "oracle.parquet")).ours.estimates
+    assert {m: found[m].value for m in METRICS} == pytest.approx(expected)
+
+
+def test_without_an_oracle_right_means_the_intended_text(tmp_path: Path) -> None:
+    write(tmp_path / "turns.parquet", [turn_row(0, "u", "stob"), turn_row(1, "u", "stob")])
+    write(tmp_path / "truth.parquet", [truth_row(f"i000{n}", "stop", True, "misunderstood") for n in (0, 1)])
+    write_decisions(tmp_path / "decisions.parquet", ["stop", "be quiet"])
+    evaluation = run(config(tmp_path))
+    assert evaluation.judged_by == "intended"
+    assert evaluation.ours.outcomes.right.tolist() == [True, False]
+
+
+def test_a_rewrite_equal_to_the_query_is_no_rewrite(tmp_path: Path) -> None:
+    write(tmp_path / "turns.parquet", [turn_row(0, "u", "Stop "), turn_row(1, "u", "stop")])
+    write(tmp_path / "truth.parquet", [truth_row(f"i000{n}", "stop", False, None) for n in (0, 1)], cause=pa.string())
+    write_decisions(tmp_path / "decisions.parquet", ["stop", "stop"])
+    assert run(config(tmp_path)).ours.estimates["trigger_rate"].value == 0
+
+
+def test_reference_rows_stand_beside_ours(tmp_path: Path) -> None:
+    write_world(tmp_path)
+    mined = write_mined(tmp_path / "mined")
+    evaluation = run(config(tmp_path, mined=mined, json_out=tmp_path / "e.json"))
+    written = json.loads((tmp_path / "e.json").read_text())
+    assert list(written["systems"])[:2] == ["reprise", "nothing"]
+    assert len(evaluation.systems) == 7
+    assert set(written["systems"]["reprise"]) == set(METRICS)
+    assert written["systems"]["nothing"]["precision"]["value"] is None
+
+
+def test_two_runs_write_the_same_numbers(tmp_path: Path) -> None:
+    write_world(tmp_path)
+    for name in ("a.json", "b.json"):
+        run(config(tmp_path, json_out=tmp_path / name, seed=3))
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+def test_the_lead_over_the_best_reference_is_negative_where_ours_cures_more(tmp_path: Path) -> None:
+    texts = list(GARBLED) * 10
+    write(tmp_path / "turns.parquet", [turn_row(n, f"u{n}", t) for n, t in enumerate(texts)])
+    truth = [truth_row(f"i{n:04d}", GARBLED[t], True, "misunderstood") for n, t in enumerate(texts)]
+    write(tmp_path / "truth.parquet", truth)
+    write_decisions(tmp_path / "decisions.parquet", [GARBLED[t] for t in texts])
+    lead = run(config(tmp_path)).lead()
+    assert lead is not None
+    assert lead.high < 0
+
+
+def test_neither_bundle_nor_decisions_is_an_error(tmp_path: Path) -> None:
+    write_world(tmp_path)
+    with pytest.raises(ValueError, match="neither --bundle nor --decisions"):
+        run(config(tmp_path, decisions=None))
+
+
+def test_a_log_without_rows_is_an_error(tmp_path: Path) -> None:
+    write_world(tmp_path)
+    pq.write_table(pq.read_table(tmp_path / "turns.parquet").slice(0, 0), tmp_path / "turns.parquet")
+    with pytest.raises(ValueError, match="got no rows"):
+        run(config(tmp_path))
+
+
+def test_a_folder_that_is_no_mining_run_is_an_error(tmp_path: Path) -> None:
+    write_world(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no table turns"):
+        run(config(tmp_path, mined=tmp_path))
+
+
+def test_decisions_that_miss_a_turn_are_refused(tmp_path: Path) -> None:
+    path = write_decisions(tmp_path / "d.parquet", [None, "stop"])
+    with pytest.raises(ValueError, match=r"1 of 3 turns .*i0007"):
+        read_decisions(path, ["i0000", "i0001", "i0007"])
+
+
+def test_a_file_that_holds_no_decisions_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "d.parquet", [{"interaction_id": "i", "text": "x"}])
+    with pytest.raises(ValueError, match="expected also rewrite"):
+        read_decisions(path, ["i"])
+    with pytest.raises(FileNotFoundError, match="no decisions"):
+        read_decisions(tmp_path / "none.parquet", [])
+
+
+def test_a_log_of_one_user_has_an_interval_of_no_width(tmp_path: Path) -> None:
+    write(tmp_path / "turns.parquet", [turn_row(n, "u", "stob") for n in range(4)])
+    write(tmp_path / "truth.parquet", [truth_row(f"i000{n}", "stop", True, "misunderstood") for n in range(4)])
+    write_decisions(tmp_path / "decisions.parquet", ["stop", None, None, None])
+    fixed = run(config(tmp_path)).ours.estimates["fixed"]
+    assert (fixed.low, fixed.value, fixed.high) == (0.25, 0.25, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        ("precision", "25.0 % [20.0, 30.0]"),
+        ("harm", "25.00 % [20.00, 30.00]"),
+        ("cpdr_change", "+25.0 % [+20.0, +30.0]"),
+    ],
+)
+def test_a_cell_shows_the_value_and_its_interval(metric: str, expected: str) -> None:
+    assert cell(Estimate(0.25, 0.2, 0.3), metric) == expected
+
+
+def test_a_metric_without_a_value_is_a_dash() -> None:
+    nan = float("nan")
+    assert cell(Estimate(nan, nan, nan), "precision") == "-"

@@ -1,0 +1,51 @@
+"""Progress: lines where nobody watches, a bar on a terminal, silence on stdout."""
+
+import io
+
+import pytest
+
+from jobs import progress as module
+from jobs.progress import progress, track
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_without_a_terminal_there_is_one_line_at_the_end() -> None:
+    stream = io.StringIO()
+    with progress("train", 10, stream) as advance:
+        for _ in range(10):
+            advance(note="loss 0.5")
+    assert stream.getvalue().splitlines() == ["train: 10/10 (100%) 0 s loss 0.5"]
+
+
+def test_long_work_says_something_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LINE_EVERY_S", 0.0)
+    stream = io.StringIO()
+    with progress("train", 3, stream) as advance:
+        advance()
+        advance(2)
+    assert [line.split()[1] for line in stream.getvalue().splitlines()] == ["1/3", "3/3", "3/3"]
+
+
+def test_an_unknown_total_is_left_out() -> None:
+    stream = io.StringIO()
+    with progress("scan", None, stream) as advance:
+        advance(5)
+    assert stream.getvalue() == "scan: 5 0 s\n"
+
+
+def test_a_terminal_gets_a_bar() -> None:
+    stream = Terminal()
+    with progress("train", 4, stream) as advance:
+        advance(4, note="done")
+    assert "4/4" in stream.getvalue()
+
+
+def test_tracking_yields_every_item_and_leaves_stdout_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(track([1, 2, 3], "count")) == [1, 2, 3]
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("count: 3/3")
