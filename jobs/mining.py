@@ -144,6 +144,7 @@ _SIGNAL_INPUTS = (
     "nlu_confidence",
     "followup",
     "_last",
+    "next_gap_s",
 )
 
 

@@ -34,7 +34,7 @@ PRIOR: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "signal_nlu": ((20, 1, 2, 4, 8, 14, 15, 27, 27), (20, 8, 9, 11, 13, 13, 10, 10, 6)),
     "signal_again": ((96, 3, 1), (84, 10, 6)),
     "signal_words": ((99, 1), (92, 8)),
-    "signal_abandoned": ((99, 1), (97, 3)),
+    "signal_abandoned": ((60, 20, 20), (60, 17, 23)),
 }
 
 

@@ -11,6 +11,9 @@ from mining.sessions import in_user_order
 SOON_S = 45.0
 """A follow-up within this many seconds is a reaction; later ones are mostly new requests."""
 
+AWAY_S = 8 * 3600.0
+"""Silence after which a user counts as having left, seconds."""
+
 SIMILAR = (0.3, 0.5, 0.7, 0.9999)
 """Edges between the levels of similarity to the follow-up; the last level is the same text."""
 
@@ -37,7 +40,7 @@ LEVELS = {
     "signal_nlu": ("unknown", *(f"below q{q:g}" for q in CONFIDENCE_QUANTILES), "above"),
     "signal_again": ("no", "reworded", "same"),
     "signal_words": ("no", "yes"),
-    "signal_abandoned": ("no", "after a retry"),
+    "signal_abandoned": ("went on", "left, back within hours", "left for long"),
 }
 """Every signal with the names of its levels, in the order of their numbers."""
 
@@ -93,8 +96,13 @@ def with_signals(turns: DataFrame, scales: Scales, medians: DataFrame) -> DataFr
     ).drop("_dwell", "usual_dwell_s")
     before = F.lag("signal_followup").over(in_user_order())
     turns = turns.withColumn("signal_again", F.coalesce(F.when(before == 5, 2).when(before.isin(3, 4), 1), F.lit(0)))
-    gave_up = (F.col("signal_again") > 0) & F.col("_last")
-    return turns.withColumn("signal_abandoned", gave_up.cast("int"))
+    return turns.withColumn("signal_abandoned", _abandoned())
+
+
+def _abandoned() -> Column:
+    """How the session ended, if this turn ended it. (Not "after a retry": that would count signal_again twice.)"""
+    back = F.coalesce(F.col("next_gap_s") <= AWAY_S, F.lit(False))
+    return F.when(~F.col("_last"), 0).when(back, 1).otherwise(2)
 
 
 def _status() -> Column:
