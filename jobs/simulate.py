@@ -1,9 +1,15 @@
 """`reprise simulate`: interaction logs of any size from the shipped recordings, with the truth beside them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from jobs.world.grammar import Request
+    from jobs.world.simulator import Turn
 
 DEMO = Path(__file__).parent / "demo"
 
@@ -33,7 +39,7 @@ def simulate(
     typer.echo(f"{len(turns)} turns of {users} users over {days} days in {out} (seed {seed})")
 
 
-def _read(path: Path):  # type: ignore[no-untyped-def]
+def _read(path: Path) -> "pa.Table":
     import pyarrow.parquet as pq
 
     if not path.is_file():
@@ -41,7 +47,7 @@ def _read(path: Path):  # type: ignore[no-untyped-def]
     return pq.read_table(path)
 
 
-def _write(turns, catalogue, out: Path) -> None:  # type: ignore[no-untyped-def]
+def _write(turns: "list[Turn]", catalogue: "dict[str, Request]", out: Path) -> None:
     from jobs.world import tables
 
     heard = {turn.asked.utterance for turn in turns} | {turn.intended for turn in turns}

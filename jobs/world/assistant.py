@@ -12,7 +12,7 @@ from functools import cache
 
 from rapidfuzz import fuzz, process
 
-from jobs.world.grammar import Request, Slots, make_request, slot_names, vocabulary
+from jobs.world.grammar import Request, Slots, make_request, requests_of, slot_names, vocabulary
 from jobs.world.rules import RULE_OF, RULES
 
 NEAR_RATIO = 60.0
@@ -98,8 +98,6 @@ def _exists(request: Request) -> bool:
 
 @cache
 def _existing(intent: str) -> frozenset[Request]:
-    from jobs.world.grammar import requests_of
-
     return frozenset(requests_of(intent))
 
 

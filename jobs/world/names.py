@@ -49,7 +49,8 @@ TIMERS = _words(
 
 ITEMS = _words("""milk, eggs, bread, butter, cheese, apples, bananas, coffee, tea, rice, pasta, tomatoes, onions,
 garlic, carrots, potatoes, chicken, salmon, yogurt, flour, sugar, salt, pepper, olive oil, honey, oats, lemons, limes,
-grapes, spinach, lettuce, mushrooms, peppers, beans, lentils, noodles, soap, shampoo, toothpaste, paper towels, light bulbs,
+grapes, spinach, lettuce, mushrooms, peppers, beans, lentils, noodles, soap, shampoo, toothpaste, paper towels,
+light bulbs,
 batteries, dog food, cat food, bin bags, washing powder, orange juice, apple juice, dark chocolate, peanut butter,
 almond milk, oat milk, goat cheese, plums, pears, peas, beets, sweets, candles, matches, wine, lime soda, stamps,
 string, tape, cake mix, steak, thyme, basil, parsley""")

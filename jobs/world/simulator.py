@@ -16,7 +16,7 @@ import pyarrow as pa
 from jobs.world.assistant import Reading, interpret, satisfies
 from jobs.world.dice import Dice, Weighted
 from jobs.world.grammar import Request, make_request
-from jobs.world.hearing import Ear, Heard, Spoken, confidence_tables, recordings, right_hearing
+from jobs.world.hearing import Ear, Heard, Spoken, confidence_tables, recordings
 from jobs.world.people import FOLLOW_UPS, Offer, Person, make_offer, make_person, say, type_something, wish
 from jobs.world.rules import RULE_OF
 
@@ -302,6 +302,3 @@ def simulate(
     for row, turn in enumerate(turns):
         turn.row = row
     return turns
-
-
-__all__ = ["START", "Asked", "Service", "Settings", "Simulation", "Turn", "right_hearing", "simulate"]
