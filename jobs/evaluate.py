@@ -152,10 +152,22 @@ def print_table(evaluation: "Evaluation") -> None:
         cells = (cell(system.estimates[metric], metric).replace(" [", "\n[") for metric in shown)
         table.add_row(system.name, *cells)
     # narrower than the table, a terminal wraps whole lines: better than cells cut short
-    Console(width=max(Console().width, 118)).print(table, markup=False)
-    lead, best = evaluation.lead(), evaluation.best_reference
-    if lead is not None and best is not None:
-        typer.echo(f"CPDR change of ours minus that of the best reference ({best.name}): {cell(lead, 'cpdr_change')}")
+    Console(width=max(Console().width, 130)).print(table, markup=False)
+    if evaluation.best_reference is not None:
+        typer.echo(
+            f"CPDR change, ours minus {evaluation.best_reference.name}, the best reference: {lead_in_words(evaluation)}"
+        )
+
+
+def lead_in_words(evaluation: "Evaluation") -> str:
+    """Our CPDR change minus the best reference's, in percentage points, and what to make of it."""
+    lead = evaluation.lead()
+    if lead is None or lead.value != lead.value:
+        return "-"
+    verdict = (
+        "fewer defects" if lead.high < 0 else "more defects" if lead.low > 0 else "the interval includes no difference"
+    )
+    return f"{cell(lead, 'cpdr_change').replace(' %', ' points')} ({verdict})"
 
 
 def cell(estimate: "Estimate", metric: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from jobs.evaluate import TITLES, cell
+from jobs.evaluate import TITLES, cell, lead_in_words
 from jobs.evaluation import Evaluation
 from jobs.report import pictures
 from jobs.report.evidence import Pair, evidence
@@ -57,14 +57,13 @@ def render(evaluation: Evaluation, mined: Path | None, facts: Mapping[str, str])
     """The page; `mined` is where the evidence is looked up, `facts` are printed as they are."""
     rows = np.flatnonzero(evaluation.ours.outcomes.rewritten).tolist()
     why = evidence(mined, {_pair(evaluation, row) for row in rows})
-    best, lead = evaluation.best_reference, evaluation.lead()
     return _template().render(
         titles=TITLES,
         cell=cell,
         evaluation=evaluation,
         ours=evaluation.ours.estimates,
-        best=best,
-        lead=cell(lead, "cpdr_change") if lead else None,
+        best=evaluation.best_reference,
+        lead=lead_in_words(evaluation),
         rates=pictures.defect_rates(evaluation),
         curves=pictures.precision_curves(evaluation),
         top=top_rewrites(evaluation, why),
