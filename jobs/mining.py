@@ -219,7 +219,8 @@ def derive(run: Run, evidence: Evidence, out: Path) -> dict[str, Any]:
     texts = run.stage(chain.nodes(evidence.moves))
     edges = run.stage(chain.edges(evidence.moves, texts, config.pair_users))
     reach = chain.reachable(edges, config.chain_steps, config.chain_min_reach, keep=run.stage)
-    write_table(chain.rewrites(reach, texts, config.targets_per_source), out, "rewrites", files)
+    found = chain.rewrites(reach, texts, config.targets_per_source, config.chain_min_success)
+    write_table(found, out, "rewrites", files)
     return {}
 
 

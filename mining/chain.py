@@ -15,7 +15,13 @@ from pyspark.sql import functions as F
 from mining.bounds import wilson_lower
 from mining.votes import MICRO
 
+EVIDENCE = ("users", "days", "count", "alike")
+"""What is carried along a path: of its weakest move, and over several paths of the best."""
+
 Keep = Callable[[DataFrame], DataFrame]
+
+LIFT = 20.0
+"""How many times more often than by chance an unlike text must follow a failure to be a way of putting it right."""
 
 SCALE = 1_000_000_000
 """Reach is summed in whole billionths: the same bytes, whatever the order."""
@@ -48,34 +54,44 @@ def nodes(moves: DataFrame) -> DataFrame:
 
 
 def edges(moves: DataFrame, texts: DataFrame, min_users: int) -> DataFrame:
-    """source, target, q, users, days, count: moves to another text that at least `min_users` users made.
+    """source, target, q, users, days, count, alike: moves to another text that at least `min_users` users made.
 
-    `q` is the probability of the move once repeats of the source are over. The moves of too few users leave the chain:
-    what they weigh counts as failure.
+    `q` is the probability of the move once repeats of the source are over. Texts that are not alike must follow each
+    other `LIFT` times as often as chance has it. What the moves that are left out weigh counts as failure.
     """
-    each = moves.select(
-        "source",
-        "user_id",
-        "day",
-        "turns",
-        F.explode(F.filter("moves", lambda m: m["target"] != F.col("source"))).alias("m"),
-    )
-    each = each.groupBy("source", F.col("m.target").alias("target"), "user_id", "day").agg(
-        F.sum((F.col("m.p") / F.col("turns")).cast("long")).alias("weight"), F.count(F.lit(1)).alias("count")
+    joined = _per_pair(moves).where(F.col("users") >= min_users)
+    source = texts.select(F.col("text").alias("source"), "votes", "repeat")
+    target = texts.select(F.col("text").alias("target"), F.col("votes").alias("target_votes"))
+    total = texts.agg(F.sum("votes").alias("total"))
+    joined = joined.join(source, "source").join(target, "target").crossJoin(F.broadcast(total))
+    by_chance = F.col("target_votes") / F.col("total")
+    share = F.col("weight") / MICRO / F.col("votes")
+    joined = joined.where(F.col("alike") | (share >= LIFT * by_chance))
+    q = share / (1 - F.least("repeat", F.lit(0.999)))
+    return joined.select("source", "target", q.alias("q"), "users", "days", "count", "alike")
+
+
+def _per_pair(moves: DataFrame) -> DataFrame:
+    """Evidence of every move: weight (millionths of votes), count, users, days, alike."""
+    away = F.explode(F.filter("moves", lambda m: m["target"] != F.col("source"))).alias("m")
+    each = moves.select("source", "user_id", "day", "turns", away)
+    target, weight = F.col("m.target").alias("target"), (F.col("m.p") / F.col("turns")).cast("long")
+    each = each.groupBy("source", target, "user_id", "day").agg(
+        F.sum(weight).alias("weight"), F.count(F.lit(1)).alias("count"), F.max("m.alike").alias("alike")
     )
     each = each.groupBy("source", "target", "user_id").agg(
-        F.sum("weight").alias("weight"), F.sum("count").alias("count"), F.collect_set("day").alias("days")
+        F.sum("weight").alias("weight"),
+        F.sum("count").alias("count"),
+        F.collect_set("day").alias("days"),
+        F.max("alike").alias("alike"),
     )
-    joined = each.groupBy("source", "target").agg(
+    return each.groupBy("source", "target").agg(
         F.sum("weight").alias("weight"),
         F.sum("count").alias("count"),
         F.count(F.lit(1)).alias("users"),
         F.size(F.array_distinct(F.flatten(F.collect_list("days")))).alias("days"),
+        F.max("alike").alias("alike"),
     )
-    joined = joined.where(F.col("users") >= min_users)
-    source = texts.select(F.col("text").alias("source"), "votes", "repeat")
-    q = F.col("weight") / MICRO / F.col("votes") / (1 - F.least("repeat", F.lit(0.999)))
-    return joined.join(source, "source").select("source", "target", q.alias("q"), "users", "days", "count")
 
 
 def step(paths: DataFrame, edges: DataFrame, min_reach: float) -> DataFrame:
@@ -84,20 +100,20 @@ def step(paths: DataFrame, edges: DataFrame, min_reach: float) -> DataFrame:
         F.col("source").alias("via"),
         F.col("target").alias("next"),
         "q",
-        *(F.col(c).alias(f"e_{c}") for c in ("users", "days", "count")),
+        *(F.col(c).alias(f"e_{c}") for c in EVIDENCE),
     )
     longer = paths.withColumnRenamed("target", "via").join(on, "via")
     longer = longer.select(
         "source",
         F.col("next").alias("target"),
         F.round(F.col("reach") * F.col("q") * SCALE).cast("long").alias("reach"),
-        *(F.least(c, f"e_{c}").alias(c) for c in ("users", "days", "count")),
+        *(F.least(c, f"e_{c}").alias(c) for c in EVIDENCE),
     )
     return _merged(longer, F.col("reach")).where(F.col("reach") >= min_reach)
 
 
 def _merged(paths: DataFrame, billionths: Column) -> DataFrame:
-    best = (F.max(c).alias(c) for c in ("users", "days", "count"))
+    best = (F.max(c).alias(c) for c in EVIDENCE)
     return paths.groupBy("source", "target").agg((F.sum(billionths) / SCALE).alias("reach"), *best)
 
 
@@ -107,7 +123,7 @@ def reachable(edges: DataFrame, steps: int, min_reach: float, keep: Keep = lambd
     Paths thinner than `min_reach` are not followed, so reach is a lower bound of the exact one. `keep` may store each
     step's paths, so that the next step does not compute them again.
     """
-    first = edges.select("source", "target", F.col("q").alias("reach"), "users", "days", "count")
+    first = edges.select("source", "target", F.col("q").alias("reach"), *EVIDENCE)
     walked = [first.where(F.col("reach") >= min_reach)]
     for _ in range(steps - 1):
         walked.append(keep(step(walked[-1], edges, min_reach)))
@@ -115,45 +131,47 @@ def reachable(edges: DataFrame, steps: int, min_reach: float, keep: Keep = lambd
     return _merged(every, F.round(F.col("reach") * SCALE).cast("long"))
 
 
-def rewrites(reach: DataFrame, texts: DataFrame, per_source: int) -> DataFrame:
+def rewrites(reach: DataFrame, texts: DataFrame, per_source: int, min_success: float) -> DataFrame:
     """The table `rewrites`: the `per_source` best targets of every source by worth = reach x success.
 
-    lower_bound multiplies the one-sided 95 % bounds of both factors, by the source's votes and the target's users.
+    A target that succeeds less often than `min_success`, or no more often than the source, is no way out and is left
+    out. lower_bound multiplies the one-sided 95 % bounds of both factors, by the source's votes and the target's users.
     """
-    target = texts.select(
-        F.col("text").alias("target"),
-        F.least(F.col("success") / (1 - F.least("repeat", F.lit(0.999))), F.lit(1.0)).alias("success"),
-        F.col("users").alias("target_users"),
+    joined = reach.where(F.col("source") != F.col("target")).join(_as_target(texts), "target")
+    joined = joined.join(_as_source(texts), "source")
+    joined = joined.where(F.col("success") >= F.greatest(F.lit(min_success), 1 - F.col("source_defect_rate")))
+    arrives = wilson_lower(F.least("reach", F.lit(1.0)), F.col("votes"))
+    joined = joined.withColumns(
+        {
+            "worth": F.round(F.col("reach") * F.col("success"), 6),
+            "lower_bound": F.round(arrives * wilson_lower(F.col("success"), F.col("target_users")), 6),
+            "evidence_id": evidence_id(),
+            "rule": F.when(F.col("alike"), "similar").otherwise("association"),
+        }
     )
-    source = texts.select(
-        F.col("text").alias("source"), "votes", "source_count", (1 - F.col("success")).alias("source_defect_rate")
-    )
-    joined = reach.where(F.col("source") != F.col("target")).join(target, "target").join(source, "source")
-    bound = wilson_lower(F.least("reach", F.lit(1.0)), F.col("votes")) * wilson_lower(
-        F.col("success"), F.col("target_users")
-    )
-    joined = joined.withColumn("worth", F.round(F.col("reach") * F.col("success"), 6))
-    joined = joined.withColumn("lower_bound", F.round(bound, 6)).withColumn("evidence_id", evidence_id())
-    best = F.sort_array(F.collect_list(F.struct((-F.col("worth")).alias("order"), *REWRITES[1:])))
-    ranked = joined.select("source", *REWRITES[1:]).groupBy("source").agg(F.slice(best, 1, per_source).alias("best"))
-    ranked = ranked.select("source", F.explode("best").alias("b")).select("source", *(f"b.{c}" for c in REWRITES[1:]))
-    rounded = {c: F.round(c, 6) for c in ("reach", "success", "source_defect_rate")}
-    return ranked.withColumns(rounded).select(*REWRITES)
+    columns = REWRITES[1:]
+    best = F.sort_array(F.collect_list(F.struct((-F.col("worth")).alias("order"), *columns)))
+    ranked = joined.groupBy("source").agg(F.slice(best, 1, per_source).alias("best"))
+    ranked = ranked.select("source", F.explode("best").alias("b")).select("source", *(f"b.{c}" for c in columns))
+    return ranked.withColumns({c: F.round(c, 6) for c in ("reach", "success", "source_defect_rate")}).select(*REWRITES)
+
+
+def _as_target(texts: DataFrame) -> DataFrame:
+    """target, success (once its repeats are over), target_users."""
+    after_repeats = F.col("success") / (1 - F.least("repeat", F.lit(0.999)))
+    success = F.least(after_repeats, F.lit(1.0)).alias("success")
+    return texts.select(F.col("text").alias("target"), success, F.col("users").alias("target_users"))
+
+
+def _as_source(texts: DataFrame) -> DataFrame:
+    """source, votes, source_count, source_defect_rate."""
+    defect_rate = (1 - F.col("success")).alias("source_defect_rate")
+    return texts.select(F.col("text").alias("source"), "votes", "source_count", defect_rate)
 
 
 REWRITES = (
-    "source",
-    "target",
-    "reach",
-    "success",
-    "worth",
-    "lower_bound",
-    "users",
-    "days",
-    "count",
-    "source_count",
-    "source_defect_rate",
-    "evidence_id",
+    *("source", "target", "reach", "success", "worth", "lower_bound", "users", "days", "count", "source_count"),
+    *("source_defect_rate", "evidence_id", "rule"),
 )
 
 

@@ -30,6 +30,8 @@ class MineConfig:
     """Longest path through the Markov chain, in reformulations."""
     chain_min_reach: float = 0.01
     """Reach below which a path is no longer followed."""
+    chain_min_success: float = 0.5
+    """Success below which a text is nobody's way out."""
     targets_per_source: int = 10
     """Rewrites kept for one source, the best by worth."""
     personal_shards: int = 16
@@ -44,7 +46,7 @@ class MineConfig:
         for name in ("min_users", "min_days", "pair_users", "chain_steps", "targets_per_source", "personal_shards"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
-        for name in ("bad_share", "holdback"):
+        for name in ("bad_share", "holdback", "chain_min_reach", "chain_min_success"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a share in [0, 1)")
         for name in (

@@ -4,6 +4,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from mining.reformulations import CORRECTIVE
+from mining.signals import SOON_S
 
 MICRO = 1_000_000
 """Shares are summed as whole millionths: integer sums do not depend on the order of rows."""
@@ -34,17 +35,20 @@ def asks(turns: DataFrame) -> DataFrame:
 
 
 def moves(turns: DataFrame) -> DataFrame:
-    """One row per source, user and day: turns, success and moves, an array of (target, kind, p, ids, similarity).
+    """One row per source, user and day: turns, success and moves, an array of (target, p, alike).
 
-    A turn moves where its follow-up retried it; a repetition moves to the text itself.
+    A turn moves where its follow-up retried it; a repetition moves to the text itself. What came soon after a failure
+    without being alike moves too, with `alike` false: only many users together can make that a reformulation.
     """
-    retried = F.col("followup_kind").isin(*CORRECTIVE, "repetition")
-    move = F.struct(F.col("followup.effective_text").alias("target"), "p")
+    alike = F.col("followup_kind").isin(*CORRECTIVE, "repetition")
+    soon = (F.col("defect_probability") >= 0.5) & (F.col("followup.gap_s") <= SOON_S)
+    moved = alike | (soon & F.col("followup_kind").isNotNull())
+    move = F.struct(F.col("followup.effective_text").alias("target"), "p", alike.alias("alike"))
     keys = [F.col("effective_text").alias("source"), "user_id", "day"]
     return turns.groupBy(*keys).agg(
         F.count(F.lit(1)).alias("turns"),
         F.sum(MICRO - F.col("p")).alias("success"),
-        F.collect_list(F.when(retried, move)).alias("moves"),
+        F.collect_list(F.when(moved, move)).alias("moves"),
     )
 
 
