@@ -3,11 +3,15 @@
 from functools import reduce
 from pathlib import Path
 
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from mining.schema import JSON_LOG, LOG, check_columns, conform, parse_time
+
+SPARK_ERRORS = (PySparkException, Py4JJavaError)
+"""What a failing read or query raises; which of the two depends on where in Spark it fails."""
 
 _JSON = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
 
@@ -47,7 +51,7 @@ def _read(spark: SparkSession, path: Path) -> DataFrame:
         raise ValueError(f"{path}: holds both parquet and JSON lines; pass them as separate arguments")
     try:
         frame = spark.read.option("mergeSchema", "true").parquet(*names)
-    except PySparkException as error:
+    except SPARK_ERRORS as error:
         raise ValueError(f"{path}: cannot be read as parquet ({cause(error)}); truncated or another format?") from error
     return conform(frame, str(path))
 
@@ -73,6 +77,7 @@ def _check_json(lines: DataFrame, where: str) -> None:
 
 
 def cause(error: Exception) -> str:
-    """The first line of Spark's many."""
-    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return first[:200]
+    """The one line of Spark's hundreds that says what happened."""
+    text = str(error.java_exception.getMessage()) if isinstance(error, Py4JJavaError) else str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
+    return lines[0][:300]

@@ -101,10 +101,8 @@ def _mine(
     logs: list[Path], folder: Path, config: "MineConfig", memory: str, cores: int | None, say: Callable[[str], None]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Run Spark into `folder`; returns the manifest's and the report's share of what was found."""
-    from pyspark.errors import PySparkException
-
     from jobs import mining
-    from jobs.log_reading import cause, read_logs
+    from jobs.log_reading import SPARK_ERRORS, cause, read_logs
     from jobs.spark_tables import Stage
     from mining import quarantine
     from mining.spark import session
@@ -123,7 +121,7 @@ def _mine(
         split = mining.holdback_from(counts, config.holdback)
         job = mining.Run(spark, config, folder, stage, say, counts, split)
         mining.mine(job, rows)
-    except PySparkException as error:
+    except SPARK_ERRORS as error:
         raise ValueError(f"mining failed: {cause(error)}; is a log file damaged, or the disk full?") from error
     finally:
         stage.close()

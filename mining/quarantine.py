@@ -31,6 +31,7 @@ def _early_reason(from_json: bool) -> Column:
     """What is wrong before any text is looked into: these rows must not reach Python."""
     reason = F.when(F.lit(False), F.lit(""))
     if from_json:
+        reason = reason.when(~F.is_valid_utf8("_raw"), "invalid UTF-8")
         reason = reason.when(F.col("_malformed").isNotNull(), "not a JSON object of the log's columns")
         reason = reason.when(F.col("_raw").rlike(_LONE_SURROGATE), "lone surrogate")
     blank = {name: F.col(name).isNull() | (F.trim(F.col(name)) == "") for name in ("interaction_id", "user_id")}

@@ -82,6 +82,8 @@ SETTINGS = {
     # Row groups of 32 MiB: several writers in a small heap never shrink them, so bytes do not depend on memory.
     "spark.hadoop.parquet.block.size": str(32 * 1024 * 1024),
     "spark.sql.parquet.compression.codec": "zstd",
+    # The default, INT96, is read back by others as nanoseconds without a time zone.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     # Nanosecond timestamps (pandas' default) arrive as longs instead of failing the whole read.
     "spark.sql.legacy.parquet.nanosAsLong": "true",
     # A failed parse is a null that quarantine explains, never an exception that ends the job.
