@@ -9,6 +9,7 @@ from itertools import product
 import numpy as np
 
 from jobs.world import discography, names
+from jobs.world.dice import Dice, Weighted
 from jobs.world.rules import RULE_OF, RULES, Rule
 
 Slots = tuple[tuple[str, str], ...]
@@ -148,48 +149,30 @@ def generate(count: int, rng: np.random.Generator) -> list[str]:
         ValueError: if the grammar runs out of new texts before `count` (it holds well over two million).
     """
     texts: dict[str, None] = {}
-    weights = np.array([rule.share for rule in RULES])
+    dice, choice = Dice(rng), Weighted([rule.share for rule in RULES])
     stalled = 0
-    while len(texts) < count and stalled < 20:
+    while len(texts) < count and stalled < 1000:
         before = len(texts)
-        for text in _sample(max(1000, count - len(texts)), weights / weights.sum(), rng):
-            texts[text] = None
-        stalled = stalled + 1 if len(texts) - before < 10 else 0
+        for _ in range(1000):
+            texts[_fill(dice.pick(RULES[choice.draw(dice)].templates), dice)] = None
+        stalled = stalled + 1 if len(texts) == before else 0
     if len(texts) < count:
         raise ValueError(f"cannot generate {count} distinct texts: the grammar gave {len(texts)}; ask for fewer")
     return list(texts)[:count]
 
 
-def _sample(count: int, weights: np.ndarray, rng: np.random.Generator) -> Iterator[str]:
-    for rule_row, uniform in zip(rng.choice(len(RULES), count, p=weights), rng.random(count), strict=True):
-        rule = RULES[rule_row]
-        template = rule.templates[int(uniform * len(rule.templates))]
-        yield _fill(template, rng)
+def _fill(template: str, dice: Dice) -> str:
+    return template.format(**{slot: _open_value(slot, dice) for slot in slot_names(template)})
 
 
-def _fill(template: str, rng: np.random.Generator) -> str:
-    uniforms = rng.random(3 * template.count("{"))
-    values = {
-        slot: _open_value(slot, uniforms[3 * k], uniforms[3 * k + 1], uniforms[3 * k + 2])
-        for k, slot in enumerate(slot_names(template))
-    }
-    return template.format(**values)
-
-
-def _open_value(slot: str, first: float, second: float, third: float) -> str:
-    """A value of a slot from three uniforms in [0, 1): composed for titles and contacts, listed for the rest."""
+def _open_value(slot: str, dice: Dice) -> str:
+    """A value of a slot: composed for titles, most artists and contacts, listed for the rest."""
     if slot in ("song", "album", "book"):
-        title = f"{_pick(names.TITLE_ADJECTIVES, first)} {_pick(names.TITLE_NOUNS, second)}"
-        return f"the {title}" if third < 0.4 else title
-    if slot == "artist" and third < 0.6:
-        return f"{_pick(names.FIRST_NAMES, first)} {_pick(names.LAST_NAMES, second)}"
-    if slot == "contact":
-        return f"{_pick(names.FIRST_NAMES, first)} {_pick(names.LAST_NAMES, second)}"
-    return _pick(vocabulary(slot), first)
-
-
-def _pick(values: Sequence[str], uniform: float) -> str:
-    return values[int(uniform * len(values))]
+        title = f"{dice.pick(names.TITLE_ADJECTIVES)} {dice.pick(names.TITLE_NOUNS)}"
+        return f"the {title}" if dice.chance(0.4) else title
+    if slot == "contact" or (slot == "artist" and dice.chance(0.6)):
+        return f"{dice.pick(names.FIRST_NAMES)} {dice.pick(names.LAST_NAMES)}"
+    return dice.pick(vocabulary(slot))
 
 
 def texts_of(rule: Rule) -> Iterator[tuple[str, Request]]:

@@ -87,8 +87,8 @@ def make_person(number: int, offer: Offer, voices: tuple[str, ...], dice: Dice) 
         sessions_per_day=min(5.0, dice.lognormal(1.35, 0.55)),
         patience=0.55 + 0.35 * dice.uniform(),
         rewords=0.15 + 0.5 * dice.uniform(),
-        misheard_share=min(0.75, dice.lognormal(0.55, 0.5)),
-        types=0.35 if dice.chance(0.1) else 0.0,
+        misheard_share=min(0.75, dice.lognormal(0.175, 0.5)),
+        types=0.3 if dice.chance(0.07) else 0.0,
         own=own,
         favourites=favourites,
         favourite_weights=Weighted(zipf(len(favourites), 0.8)),
@@ -111,7 +111,7 @@ def _wish(offer: Offer, own: dict[str, tuple[Request, ...]], dice: Dice) -> Requ
 def wish(person: Person, offer: Offer, dice: Dice, *, fresh: bool) -> Request:
     """What the user wants next: mostly a favourite, sometimes something else; new releases only when they are out."""
     for _ in range(20):
-        if fresh and offer.new and dice.chance(0.06):
+        if fresh and offer.new and dice.chance(0.025):
             return dice.pick(tuple(offer.new))
         if dice.chance(0.78):
             wanted = person.favourites[person.favourite_weights.draw(dice)]

@@ -47,7 +47,7 @@ class Settings:
             raise ValueError(f"settings need users >= 1, days >= 1 and a rate in [0, 1], got {self}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Asked:
     """A turn before it is answered, as a rewriting service would see it."""
 
@@ -63,7 +63,7 @@ Service = Callable[[Asked], str | None]
 """Returns the text to act on instead of the utterance, or None to leave the turn alone."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Turn:
     """One simulated turn: what is logged and what is true. Times are seconds since the log's start."""
 
@@ -202,7 +202,7 @@ class _Session:
         asked = self._hear(text, slow=slow, prefix=prefix, typed=typed)
         rewrite = self.world.rewritten(asked)
         read = asked.reading if rewrite is None else interpret(rewrite)
-        nlu = min(0.99, max(0.01, read.confidence + 0.07 * self.dice.normal()))
+        nlu = min(0.99, max(0.01, read.confidence + 0.11 * self.dice.normal()))
         device = "phone" if typed else self.person.device
         turn = Turn(asked, nlu, request, text, device, self.person.locale, rewrite, read, satisfies(read, request))
         turn.reformulates = after

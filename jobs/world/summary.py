@@ -1,4 +1,4 @@
-"""Figures of a simulated log, to see whether it is a fair world: `python -m jobs.world.summary FOLDER`.
+"""Figures of a simulated log, to see whether it is a fair world: `python -m jobs.world.summary FOLDER [--card FILE]`.
 
 The last quarter of the days is the future, what lies before is history. A text is shared when at least three users got
 what they wanted from it, on at least two days of history.
@@ -17,7 +17,7 @@ from rapidfuzz import fuzz, process
 from jobs.world.tables import slots_of
 
 Wish = tuple[str, frozenset[tuple[str, str]]]
-DAY_S = 86_400
+MARKER = "<!-- figures: written by python -m jobs.world.summary -->"
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,10 @@ def _counts(log: Log) -> dict[str, float]:
     rows = log.history + log.future
     bad = [row for row in rows if row["defect"]]
     causes = Counter(row["cause"] for row in bad)
+    meant: dict[str, set[Wish]] = defaultdict(set)
+    for row in bad:
+        if row["cause"] == "misunderstood":
+            meant[row["utterance"]].add(row["wish"])
     return {
         "turns": len(rows),
         "users": len({row["user_id"] for row in rows}),
@@ -78,6 +82,8 @@ def _counts(log: Log) -> dict[str, float]:
         "distinct requests wanted": len({row["wish"] for row in rows}),
         "typed share": _share([row["asr_confidence"] is None for row in rows]),
         "defect rate": len(bad) / len(rows),
+        "misheard texts": len(meant),
+        "misheard texts that stood for several requests, share": _share([len(wishes) > 1 for wishes in meant.values()]),
         "defects of other cause, share": causes["other"] / max(len(bad), 1),
         "defects that were not understood (no_match), share": _share([row["status"] == "no_match" for row in bad]),
         "defects with status ok, share": _share([row["status"] == "ok" for row in bad]),
@@ -182,7 +188,15 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
-    print(markdown(load(parser.parse_args().folder)))
+    parser.add_argument("--card", type=Path, help="put the figures at the end of this file, below its marker")
+    args = parser.parse_args()
+    text = markdown(load(args.folder))
+    print(text)
+    if args.card:
+        before, marker, _ = args.card.read_text().partition(MARKER)
+        if not marker:
+            raise ValueError(f"no line {MARKER!r} in {args.card}: the figures go below it")
+        args.card.write_text(f"{before}{marker}\n\n{text}\n")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """The simulator's turns as tables: the interaction log, its truth, and the assistant's readings."""
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -68,6 +68,7 @@ RECOGNITION_SCHEMA = pa.schema(
         ("nbest", pa.list_(pa.string())),
     ]
 )
+_CHUNK_ROWS = 1 << 16
 _START_US = int(START.timestamp()) * 1_000_000
 
 
@@ -127,19 +128,24 @@ def _truth_row(turn: Turn) -> dict[str, Any]:
     }
 
 
-def _table(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.Table:
-    columns = {field.name: pa.array((row.get(field.name) for row in rows), field.type) for field in schema}
-    return pa.table(columns, schema=schema)
+def _table(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows as a table, a chunk at a time: the dicts of a million turns would not fit a small machine."""
+    stream = iter(rows)
+    parts = [schema.empty_table()]
+    while chunk := list(islice(stream, _CHUNK_ROWS)):
+        columns = {field.name: pa.array((row.get(field.name) for row in chunk), field.type) for field in schema}
+        parts.append(pa.table(columns, schema=schema))
+    return pa.concat_tables(parts)
 
 
 def log_table(turns: Sequence[Turn]) -> pa.Table:
     """The interaction log of the turns, one row each, in their order."""
-    return _table([_log_row(turn) for turn in turns], LOG_SCHEMA)
+    return _table(map(_log_row, turns), LOG_SCHEMA)
 
 
 def truth_table(turns: Sequence[Turn]) -> pa.Table:
     """What is true of each turn, for evaluation only."""
-    return _table([_truth_row(turn) for turn in turns], TRUTH_SCHEMA)
+    return _table(map(_truth_row, turns), TRUTH_SCHEMA)
 
 
 def oracle_table(texts: Iterable[str]) -> pa.Table:
@@ -159,8 +165,3 @@ def write(table: pa.Table, path: Path) -> None:
 def slots_of(row: dict[str, Any]) -> frozenset[tuple[str, str]]:
     """Slots of a table row as a set of (name, value)."""
     return frozenset((slot["name"], slot["value"]) for slot in row["slots"] or ())
-
-
-def catalogue_rows(recognitions: pa.Table) -> list[str]:
-    """Distinct spoken texts, sorted."""
-    return sorted(np.unique(recognitions["text"].to_numpy(zero_copy_only=False)).tolist())
