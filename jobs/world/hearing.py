@@ -82,8 +82,10 @@ def right_hearing(text: str, nbest: Iterable[str] = ()) -> Heard:
 
 
 def mildness(text: str, heard: str) -> float:
-    """How much more often than the average a misrecognition is met, 0 to about 2: a shipped recogniser errs mildly more often
-    than pocketsphinx does, so near misses count more than word salad."""
+    """How much more often than the average a misrecognition is met, 0 to about 2.
+
+    A shipped recogniser's errors are milder than pocketsphinx's, so near misses count more than word salad.
+    """
     return (fuzz.ratio(text, heard) / MILD_RATIO) ** 2
 
 

@@ -79,10 +79,12 @@ def test_status_follows_what_was_read() -> None:
 def test_a_service_that_always_knows_leaves_no_misunderstanding() -> None:
     """With every utterance rewritten to what was meant only other defects are left, and the log says so."""
     settings = Settings(users=20, days=6, fresh_day=5)
-    meant = {guess: row["text"] for row in shipped().to_pylist() for guess in row["nbest"][:2]}
+    meant = {guess: row["text"] for row in shipped().to_pylist() for guess in row["nbest"] if guess != row["text"]}
+    meant = {guess: text for guess, text in meant.items() if guess not in catalogue()}
 
     def oracle(asked: Asked) -> str | None:
-        return meant.get(asked.utterance)
+        said = asked.utterance.removeprefix("no ").removeprefix("i said ")
+        return meant.get(said)
 
     before = play(catalogue(), shipped(), settings, np.random.default_rng(1))
     after = play(catalogue(), shipped(), settings, np.random.default_rng(1), oracle)
