@@ -47,6 +47,11 @@ def test_a_follow_up_must_be_soon_similar_and_another_text(turns: list[tuple[str
     assert lookup(["play jas"], history(*turns), 1).rewrites == (None,)
 
 
+def test_literal_repeats_do_not_outvote_a_real_move() -> None:
+    past = history(*moved("a", to="play jas"), *moved("b", to="play jas"), *moved("c"))
+    assert lookup(["play jas"], past, 1).rewrites == ("play jazz",)
+
+
 def test_a_follow_up_that_fails_too_is_no_target() -> None:
     past = history(("a", 0, "play jas", "no_match"), ("a", 5, "play jaz", "no_match"))
     assert lookup(["play jas"], past, 1).rewrites == (None,)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from jobs.truth import Deed, Want, read_oracle, read_truth, satisfied
-from tests.jobs.worlds import write, write_world
+from tests.jobs.worlds import truth_row, write, write_world
 
 JAZZ = frozenset({("genre", "jazz")})
 
@@ -18,6 +18,24 @@ def test_a_missing_slot_is_wrong_and_one_too_many_is_not() -> None:
     want = Want("play jazz", "music", "play_music", JAZZ)
     assert not satisfied("play", Deed("play_music", frozenset()), want)
     assert satisfied("play jazz loud", Deed("play_music", JAZZ | {("volume", "loud")}), want)
+
+
+def test_half_of_the_wanted_slots_is_wrong() -> None:
+    want = Want("play jazz in the kitchen", "music", "play_music", JAZZ | {("room", "kitchen")})
+    assert not satisfied("play jazz", Deed("play_music", JAZZ), want)
+
+
+def test_a_defect_of_another_cause_cannot_be_cured(tmp_path: Path) -> None:
+    rows = [truth_row(f"i{n}", "stop", True, cause) for n, cause in enumerate(("misunderstood", "other"))]
+    truth = read_truth(write(tmp_path / "t.parquet", rows), ["i0", "i1"])
+    assert truth.defect.tolist() == [True, True]
+    assert truth.curable.tolist() == [True, False]
+
+
+def test_without_causes_every_defect_can_be_cured(tmp_path: Path) -> None:
+    row = truth_row("i0", "stop", True, None)
+    del row["cause"]
+    assert read_truth(write(tmp_path / "t.parquet", [row]), ["i0"]).curable.tolist() == [True]
 
 
 def test_a_text_that_nobody_knows_is_wrong() -> None:

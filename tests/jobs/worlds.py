@@ -14,6 +14,8 @@ SLOTS = pa.list_(pa.struct([("name", pa.string()), ("value", pa.string())]))
 
 WANTS = {
     "play jazz": ("music", "play_music", {"genre": "jazz"}),
+    "play some jazz": ("music", "play_music", {"genre": "jazz"}),
+    "play jazz in the kitchen": ("music", "play_music", {"genre": "jazz", "room": "kitchen"}),
     "play rock": ("music", "play_music", {"genre": "rock"}),
     "stop": ("audio", "stop", {}),
     "who wrote hamlet": ("qa", "ask", {}),
