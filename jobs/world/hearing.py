@@ -19,7 +19,7 @@ MISHEARD_USUALLY = 0.8
 MISHEARD_RARELY = 0.02
 SLOW_SPEECH_HELPS = 0.45
 OTHER_VARIANT = 0.15
-NEW_SITUATION = 0.3
+NEW_SITUATION = 0.17
 NBEST_KEPT = 5
 MILD_RATIO = 70.0
 """Character ratio, 0-100, of a misrecognition that is met as often as the user's share says."""

@@ -72,9 +72,8 @@ def _counts(log: Log) -> dict[str, float]:
     bad = [row for row in rows if row["defect"]]
     causes = Counter(row["cause"] for row in bad)
     meant: dict[str, set[Wish]] = defaultdict(set)
-    for row in bad:
-        if row["cause"] == "misunderstood":
-            meant[row["utterance"]].add(row["wish"])
+    for row in rows:
+        meant[row["utterance"]].add(row["wish"])
     return {
         "turns": len(rows),
         "users": len({row["user_id"] for row in rows}),
@@ -82,8 +81,8 @@ def _counts(log: Log) -> dict[str, float]:
         "distinct requests wanted": len({row["wish"] for row in rows}),
         "typed share": _share([row["asr_confidence"] is None for row in rows]),
         "defect rate": len(bad) / len(rows),
-        "misheard texts": len(meant),
-        "misheard texts that stood for several requests, share": _share([len(wishes) > 1 for wishes in meant.values()]),
+        "misheard texts": len({row["utterance"] for row in bad if row["cause"] == "misunderstood"}),
+        "texts that stood for different wishes": sum(len(wishes) > 1 for wishes in meant.values()),
         "defects of other cause, share": causes["other"] / max(len(bad), 1),
         "defects that were not understood (no_match), share": _share([row["status"] == "no_match" for row in bad]),
         "defects with status ok, share": _share([row["status"] == "ok" for row in bad]),
