@@ -63,6 +63,7 @@ def run(config: DemoConfig) -> "Evaluation":
         split(config.logs, out)
     with _step("mine: sessions, defects, reformulations, spaces"):
         mine.run([out / "history.parquet"], out / "mined", MineConfig(min_users=MIN_USERS), memory="2g", cores=2)
+        _stop_spark()
     with _step("learn: train, calibrate on held-back history, pack"):
         learning = learn.LearnConfig(steps=config.steps, seed=config.seed, threads=config.threads)
         learn.run(out / "mined", out / "bundle", learning)
@@ -116,6 +117,15 @@ def _decision_time(turns: "pa.Table") -> "pa.Table":
     from jobs.turns import DECISION_COLUMNS
 
     return turns.select([name for name in DECISION_COLUMNS if name in turns.column_names])
+
+
+def _stop_spark() -> None:
+    """End the session that mining left open, so that training has both cores and the memory to itself."""
+    from pyspark.sql import SparkSession
+
+    session = SparkSession.getActiveSession()
+    if session is not None:
+        session.stop()
 
 
 def _clear(out: Path) -> None:
