@@ -1,5 +1,6 @@
 """`reprise explain`: one turn opened up: the candidates with their scores, the way through the trie, the evidence."""
 
+from math import isnan, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 SHOWN = 8
 """Candidates printed, best first."""
 
-FEATURES = {"channel": "log P(query given text)", "forward": "log P(text given query)", "ratio": "similarity"}
+FEATURES = {"channel": "log P(query|text)", "forward": "log P(text|query)", "ratio": "similarity"}
 """Features printed where the bundle computes them, with their column titles."""
 
 
@@ -59,12 +60,13 @@ def _print_candidates(candidates: "tuple[Candidate, ...]") -> None:
     if not candidates:
         typer.echo("candidates none")
         return
-    named = {name: title for name, title in FEATURES.items() if name in candidates[0].features}
-    table = Table("candidate", "space", "found by", "right", "gain", *named.values(), box=SIMPLE)
+    # a bundle without a generator has no log-probabilities to show
+    named = {name: title for name, title in FEATURES.items() if not isnan(candidates[0].features.get(name, nan))}
+    table = Table("candidate", "space", "found by", "right", "gain", *named.values(), box=SIMPLE, padding=(0, 1, 0, 0))
     for c in candidates:
         scores = (f"{c.features[name]:.2f}" for name in named)
         table.add_row(c.text, c.space, ", ".join(c.sources), f"{c.p_right:.2f}", f"{c.gain:+.2f}", *scores)
-    Console(width=max(Console().width, 118)).print(table, markup=False)
+    Console(width=max(Console().width, 130)).print(table, markup=False)
 
 
 def _print_grounds(rewriter: "Rewriter", query: str, candidate: "Candidate") -> None:
