@@ -2,7 +2,7 @@
 
 from typing import Any
 
-_EXPORTS = {"TokenTrie": "rewrite.trie", "search": "rewrite.search"}
+_EXPORTS = {"Rewriter": "rewrite.rewriter", "TokenTrie": "rewrite.trie", "search": "rewrite.search"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,137 +1,147 @@
 """Run the decoder of a Hugging Face encoder-decoder over packed tree nodes.
 
 The model's own `forward` knows one growing sequence per row. Here many paths of one query share its encoder states and
-the keys and values of their common ancestors: every token run so far has a row in a tree cache, and a path is a list of
-such rows. The weights and sub-modules are the model's; tests compare the scores with its own forward.
+the keys and values of their common ancestors: every token run so far has a row in a tree cache, and a token attends to
+the rows of its ancestors by a mask. The weights and sub-modules are the model's; tests compare with its own forward.
 """
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+_CACHE_ROWS = 2048
+
 
 @dataclass
 class Packed:
-    """T tokens to run, in R rows of at most C tokens; the tokens of a row follow one another on its path.
+    """T tokens to run for B queries, with the cache rows they attend to: at most Q tokens and U rows a query.
 
     Attributes:
         token_ids, positions: [T].
-        slot: [T] row * C + column of each token.
-        width: C.
-        key_rows: [R, D] cache rows of each row's path by position, its own new tokens among them; 0 beyond its end.
-        attend: [R, C, D] whether a token sees a position of its path.
-        distance: [R, C, D] the token's position minus the key's.
-        query_slot: [T] place of each token among those of its query, in a [B, Q] layout; None if B is 1.
-        query_width: Q.
+        slot: [T] query * Q + place among the query's tokens; None where that is 0 ... T - 1.
+        width: Q.
+        key_rows: [B, U] cache rows, new ones among them; 0 beyond the last.
+        attend: [B, Q, U] whether a token sees a row: its ancestors and itself.
+        key_positions: [B, U].
+        path, row: [R, D] cache rows of R paths by position, and [T] the path each token is on.
     """
 
     token_ids: Tensor
     positions: Tensor
-    slot: Tensor
+    slot: Tensor | None
     width: int
     key_rows: Tensor
     attend: Tensor
-    distance: Tensor
-    query_slot: Tensor | None
-    query_width: int
+    key_positions: Tensor
+    path: Tensor
+    row: Tensor
+
+    def spread(self, values: Tensor) -> Tensor:
+        """[T, ...] -> [B, Q, ...], zero where a query has fewer tokens."""
+        shape = (len(self.key_rows), self.width, *values.shape[1:])
+        if self.slot is None:
+            return values.view(shape)
+        flat = values.new_zeros(shape[0] * shape[1], *values.shape[1:])
+        return flat.index_copy_(0, self.slot, values).view(shape)
+
+    def gather(self, values: Tensor) -> Tensor:
+        """[B, Q, H] -> [T, H]."""
+        flat = values.reshape(-1, values.shape[2])
+        return flat if self.slot is None else flat.index_select(0, self.slot)
 
 
 @dataclass
 class TreeCache:
-    """Keys and values of all tokens run so far, and those of the encoder states.
+    """Keys and values of all tokens run so far, and those of the encoder states of B queries.
 
     Attributes:
         kv: per layer [capacity, 2 * inner]: keys, then values.
         cross: per layer keys and values [B, heads, S, head size].
-        cross_bias: [B, 1, 1, S] 0, or -inf at padding.
-        tokens: [capacity] token ids, for decoders that know no cache.
+        cross_bias: [B, 1, 1, S] 0, or -inf at padding; None without padding.
+        size: cache rows in use.
     """
 
     kv: list[Tensor]
     cross: list[tuple[Tensor, Tensor]]
-    cross_bias: Tensor
+    cross_bias: Tensor | None
     size: int = 0
-    extra: dict[str, Tensor] = field(default_factory=dict)
 
     def reserve(self, count: int) -> int:
         """Make room for `count` more rows; returns the first of them."""
-        first, need = self.size, self.size + count
-        if self.kv and need > len(self.kv[0]):
-            grown = max(need, 2 * len(self.kv[0]))
-            self.kv = [torch.cat([rows, rows.new_zeros(grown - len(rows), rows.shape[1])]) for rows in self.kv]
-        self.size = need
+        first = self.size
+        self.size += count
+        if self.size > len(self.kv[0]):
+            self.kv = [_grown(rows, max(self.size, 2 * len(rows)), first) for rows in self.kv]
         return first
 
     def keep(self, queries: Tensor) -> None:
         """Drop the encoder states of all but the given queries, which are renumbered in this order."""
         self.cross = [(key[queries], value[queries]) for key, value in self.cross]
-        self.cross_bias = self.cross_bias[queries]
-        self.extra = {name: tensor[queries] for name, tensor in self.extra.items()}
+        self.cross_bias = None if self.cross_bias is None else self.cross_bias[queries]
+
+
+def _grown(rows: Tensor, capacity: int, used: int) -> Tensor:
+    larger = rows.new_empty(capacity, rows.shape[1])
+    larger[:used] = rows[:used]
+    return larger
 
 
 class TreeDecoder(ABC):
     """Decoder of one model, run over packed tree nodes."""
 
     def __init__(self, model: Any) -> None:
-        self.model = model
+        # The model is not kept: decoders are remembered by model, and must not keep it alive.
+        self.vocabulary = int(model.get_output_embeddings().weight.shape[0])
+        self.max_positions: int | None = None
 
-    def encode(self, input_ids: Tensor, attention_mask: Tensor, encoder_states: Tensor | None = None) -> TreeCache:
+    def encode(self, model: Any, input_ids: Tensor, mask: Tensor, states: Tensor | None = None) -> TreeCache:
         """Run the encoder (unless its last states [B, S, H] are given) and project what every path shares."""
-        if encoder_states is None:
-            output = self.model.get_encoder()(input_ids=input_ids, attention_mask=attention_mask)
-            encoder_states = output.last_hidden_state
-        bias = torch.zeros_like(attention_mask, dtype=encoder_states.dtype)
-        bias.masked_fill_(attention_mask == 0, -math.inf)
-        return self._cache(encoder_states, attention_mask, bias[:, None, None, :])
+        if states is None:
+            states = model.get_encoder()(input_ids=input_ids, attention_mask=mask).last_hidden_state
+        assert states is not None
+        bias = None
+        if not bool(mask.all()):
+            bias = torch.zeros(mask.shape, dtype=states.dtype, device=states.device)
+            bias = bias.masked_fill_(mask == 0, -math.inf)[:, None, None, :]
+        return self._cache(model, states, mask, bias)
 
     @abstractmethod
-    def _cache(self, states: Tensor, attention_mask: Tensor, bias: Tensor) -> TreeCache:
+    def _cache(self, model: Any, states: Tensor, mask: Tensor, bias: Tensor | None) -> TreeCache:
         """An empty cache beside the projected encoder states."""
 
     @abstractmethod
     def step(self, cache: TreeCache, packed: Packed) -> Tensor:
         """Run the tokens, keep their keys and values, and return logits [T, V] in float32."""
 
-    @property
-    def max_positions(self) -> int | None:
-        """Decoder positions the model has; None for no limit."""
-        return None
+
+Layer = Callable[[Tensor], Tensor]
 
 
-def _tensor(value: Any) -> Tensor:
-    """What a module of the model returned, typed."""
-    return value  # type: ignore[no-any-return]
+def _plain(module: Any) -> Layer:
+    """The module as a function of one tensor; linear layers and norms without the cost of a module call."""
+    if type(module) is nn.Linear:
+        weight, bias = module.weight, module.bias
+        return lambda x: F.linear(x, weight, bias)
+    if type(module) is nn.LayerNorm:
+        shape, scale, shift, eps = module.normalized_shape, module.weight, module.bias, module.eps
+        return lambda x: F.layer_norm(x, shape, scale, shift, eps)
+    return module  # type: ignore[no-any-return]
 
 
-def _split_heads(rows: Tensor, heads: int) -> Tensor:
-    """[B, T, inner] -> [B, heads, T, inner / heads]."""
-    return rows.view(*rows.shape[:2], heads, -1).transpose(1, 2)
-
-
-def _fused(*modules: Any) -> tuple[Tensor, Tensor | None] | None:
-    """Weights of plain linear layers side by side, so that one product does for all; None if one is not plain."""
+def _side_by_side(*modules: Any) -> Layer:
+    """Several linear layers of one input, their outputs joined; one product where all are plain."""
     if any(type(module) is not nn.Linear for module in modules):
-        return None
+        return lambda x: torch.cat([module(x) for module in modules], -1)
+    weight = torch.cat([module.weight for module in modules])
     bias = None if modules[0].bias is None else torch.cat([module.bias for module in modules])
-    return torch.cat([module.weight for module in modules]), bias
-
-
-class _Projection:
-    """Several linear layers of one input, their outputs side by side."""
-
-    def __init__(self, *modules: Any) -> None:
-        self.modules = modules
-        self.fused = _fused(*modules)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if self.fused is not None:
-            return F.linear(x, *self.fused)
-        return torch.cat([module(x) for module in self.modules], -1)
+    return lambda x: F.linear(x, weight, bias)
 
 
 class _CachedDecoder(TreeDecoder):
@@ -139,58 +149,44 @@ class _CachedDecoder(TreeDecoder):
 
     heads: int
     scale: float
+    own: list[Layer]
+    cross: list[Layer]
 
-    def _cross_projections(self) -> list[_Projection]:
-        raise NotImplementedError
-
-    def _cache(self, states: Tensor, attention_mask: Tensor, bias: Tensor) -> TreeCache:
+    def _cache(self, model: Any, states: Tensor, mask: Tensor, bias: Tensor | None) -> TreeCache:
         cross = []
-        for project in self._cross_projections():
-            key, value = (_split_heads(part, self.heads) for part in project(states).chunk(2, -1))
+        for project in self.cross:
+            key, value = (_heads(part, self.heads) for part in project(states).chunk(2, -1))
             cross.append((key, value))
         inner = cross[0][0].shape[1] * cross[0][0].shape[3]
-        kv = [states.new_zeros(256, 2 * inner) for _ in cross]
-        return TreeCache(kv, cross, bias)
+        return TreeCache([states.new_empty(_CACHE_ROWS, 2 * inner) for _ in cross], cross, bias)
 
-    def _self_attention(self, qkv: Tensor, layer: int, first: int, cache: TreeCache, p: Packed, bias: Tensor) -> Tensor:
-        """Attend to the own path. `qkv` [T, 3 * inner]; returns [T, inner]."""
-        total, inner = len(qkv), qkv.shape[1] // 3
-        rows, depth = p.key_rows.shape
+    def _attend_path(self, qkv: Tensor, layer: int, first: int, cache: TreeCache, p: Packed, bias: Tensor) -> Tensor:
+        """Attend to ancestors. `qkv` [T, 3 * inner]; returns [T, inner]."""
+        inner = qkv.shape[1] // 3
         stored = cache.kv[layer]
-        stored[first : first + total] = qkv[:, inner:]
-        keys = stored.index_select(0, p.key_rows.reshape(-1)).view(rows, depth, 2, self.heads, -1)
-        query = qkv[:, :inner]
-        if total != rows * p.width:
-            query = query.new_zeros(rows * p.width, inner).index_copy_(0, p.slot, query)
-        out = F.scaled_dot_product_attention(
-            query.reshape(rows, p.width, self.heads, -1).transpose(1, 2),
-            keys[:, :, 0].transpose(1, 2),
-            keys[:, :, 1].transpose(1, 2),
-            attn_mask=bias,
-            scale=self.scale,
+        stored[first : first + len(qkv)] = qkv[:, inner:]
+        kv = stored.index_select(0, p.key_rows.view(-1)).view(*p.key_rows.shape, 2 * inner)
+        return self._attend(
+            qkv[:, :inner], _heads(kv[..., :inner], self.heads), _heads(kv[..., inner:], self.heads), bias, p
         )
-        out = out.transpose(1, 2).reshape(rows * p.width, inner)
-        return out if total == rows * p.width else out.index_select(0, p.slot)
 
-    def _cross_attention(self, query: Tensor, layer: int, cache: TreeCache, p: Packed) -> Tensor:
+    def _attend_encoder(self, query: Tensor, layer: int, cache: TreeCache, p: Packed) -> Tensor:
         """Attend to the encoder states of the own query. `query` and result [T, inner]."""
-        key, value = cache.cross[layer]
-        inner = query.shape[1]
-        if p.query_slot is not None:
-            query = query.new_zeros(len(key) * p.query_width, inner).index_copy_(0, p.query_slot, query)
-        out = F.scaled_dot_product_attention(
-            _split_heads(query.view(len(key), -1, inner), self.heads),
-            key,
-            value,
-            attn_mask=cache.cross_bias,
-            scale=self.scale,
-        )
-        out = out.transpose(1, 2).reshape(-1, inner)
-        return out if p.query_slot is None else out.index_select(0, p.query_slot)
+        return self._attend(query, *cache.cross[layer], cache.cross_bias, p)
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, p: Packed) -> Tensor:
+        spread = _heads(p.spread(query), self.heads)
+        out = F.scaled_dot_product_attention(spread, key, value, attn_mask=bias, scale=self.scale)
+        return p.gather(out.transpose(1, 2).reshape(len(key), p.width, -1))
+
+
+def _heads(rows: Tensor, heads: int) -> Tensor:
+    """[B, T, inner] -> [B, heads, T, inner / heads]."""
+    return rows.view(*rows.shape[:2], heads, rows.shape[2] // heads).transpose(1, 2)
 
 
 def _hard_bias(attend: Tensor, dtype: torch.dtype) -> Tensor:
-    """[R, 1, C, D] 0 where attended, else -inf."""
+    """[B, 1, Q, U] 0 where attended, else -inf."""
     bias = torch.zeros(attend.shape, dtype=dtype, device=attend.device)
     return bias.masked_fill_(~attend, -math.inf).unsqueeze(1)
 
@@ -200,64 +196,61 @@ class BartDecoder(_CachedDecoder):
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
-        self.decoder = model.get_decoder()
-        self.layers = list(self.decoder.layers)
+        decoder = model.get_decoder()
         self.norm_first = model.config.model_type in {"pegasus", "mbart"}
-        attention = self.layers[0].self_attn
-        self.heads, self.scale = attention.num_heads, attention.scaling
-        self.self_projections = [
-            _Projection(x.self_attn.q_proj, x.self_attn.k_proj, x.self_attn.v_proj) for x in self.layers
-        ]
-        self.cross = [_Projection(x.encoder_attn.k_proj, x.encoder_attn.v_proj) for x in self.layers]
-        self.embed_scale = float(getattr(self.decoder, "embed_scale", 1.0))
-        self.offset = int(getattr(self.decoder.embed_positions, "offset", 0))
-
-    @property
-    def max_positions(self) -> int | None:
-        return int(self.decoder.embed_positions.weight.shape[0]) - self.offset
-
-    def _cross_projections(self) -> list[_Projection]:
-        return self.cross
+        self.heads = decoder.layers[0].self_attn.num_heads
+        self.scale = decoder.layers[0].self_attn.scaling
+        self.own = [_side_by_side(x.self_attn.q_proj, x.self_attn.k_proj, x.self_attn.v_proj) for x in decoder.layers]
+        self.cross = [_side_by_side(x.encoder_attn.k_proj, x.encoder_attn.v_proj) for x in decoder.layers]
+        self.blocks = [_BartBlock(layer) for layer in decoder.layers]
+        self.embed = decoder.embed_tokens
+        self.embed_scale = float(getattr(decoder, "embed_scale", 1.0))
+        offset = int(getattr(decoder.embed_positions, "offset", 0))
+        self.position_rows = decoder.embed_positions.weight[offset:]
+        self.max_positions = len(self.position_rows)
+        self.embed_norm = _plain(getattr(decoder, "layernorm_embedding", nn.Identity()))
+        self.final_norm = _plain(getattr(decoder, "layer_norm", nn.Identity()))
+        self.head = _plain(model.lm_head)
+        self.head_bias: Tensor = model.final_logits_bias
 
     def step(self, cache: TreeCache, packed: Packed) -> Tensor:
-        hidden = self._embed(packed)
-        first = cache.reserve(len(packed.token_ids))
-        bias = _hard_bias(packed.attend, hidden.dtype)
-        for index in range(len(self.layers)):
-            hidden = self._layer(index, hidden, first, cache, packed, bias)
-        final = getattr(self.decoder, "layer_norm", None)
-        hidden = hidden if final is None else final(hidden)
-        logits: Tensor = self.model.lm_head(hidden) + self.model.final_logits_bias
-        return logits.float()
-
-    def _embed(self, packed: Packed) -> Tensor:
-        hidden: Tensor = self.decoder.embed_tokens(packed.token_ids)
+        hidden: Tensor = self.embed(packed.token_ids)
         if self.embed_scale != 1.0:
             hidden = hidden * self.embed_scale
-        hidden = hidden + self.decoder.embed_positions.weight[packed.positions + self.offset]
-        norm = getattr(self.decoder, "layernorm_embedding", None)
-        return hidden if norm is None else _tensor(norm(hidden))
+        hidden = self.embed_norm(hidden + self.position_rows[packed.positions])
+        first = cache.reserve(len(hidden))
+        bias = _hard_bias(packed.attend, hidden.dtype)
+        for index, block in enumerate(self.blocks):
+            qkv = self.own[index](self._before(hidden, block.own_norm))
+            attended = block.own_out(self._attend_path(qkv, index, first, cache, packed, bias))
+            hidden = self._after(hidden + attended, block.own_norm)
+            query = block.cross_query(self._before(hidden, block.cross_norm))
+            attended = block.cross_out(self._attend_encoder(query, index, cache, packed))
+            hidden = self._after(hidden + attended, block.cross_norm)
+            fed = block.feed_forward(self._before(hidden, block.final_norm))
+            hidden = self._after(hidden + fed, block.final_norm)
+        logits = self.head(self.final_norm(hidden)) + self.head_bias
+        return logits.float()
 
-    def _layer(self, index: int, hidden: Tensor, first: int, cache: TreeCache, p: Packed, bias: Tensor) -> Tensor:
-        layer = self.layers[index]
+    def _before(self, hidden: Tensor, norm: Layer) -> Tensor:
+        return norm(hidden) if self.norm_first else hidden
 
-        def block(x: Tensor, norm: Any, run: Any) -> Tensor:
-            return x + _tensor(run(norm(x))) if self.norm_first else _tensor(norm(x + run(x)))
+    def _after(self, hidden: Tensor, norm: Layer) -> Tensor:
+        return hidden if self.norm_first else norm(hidden)
 
-        def attend_path(x: Tensor) -> Tensor:
-            qkv = self.self_projections[index](x)
-            return _tensor(layer.self_attn.out_proj(self._self_attention(qkv, index, first, cache, p, bias)))
 
-        def attend_encoder(x: Tensor) -> Tensor:
-            query = layer.encoder_attn.q_proj(x)
-            return _tensor(layer.encoder_attn.out_proj(self._cross_attention(query, index, cache, p)))
+class _BartBlock:
+    """The parts of one decoder layer."""
 
-        def feed_forward(x: Tensor) -> Tensor:
-            return _tensor(layer.fc2(layer.activation_fn(layer.fc1(x))))
+    def __init__(self, layer: Any) -> None:
+        self.own_norm, self.own_out = _plain(layer.self_attn_layer_norm), _plain(layer.self_attn.out_proj)
+        self.cross_norm = _plain(layer.encoder_attn_layer_norm)
+        self.cross_query, self.cross_out = _plain(layer.encoder_attn.q_proj), _plain(layer.encoder_attn.out_proj)
+        self.final_norm = _plain(layer.final_layer_norm)
+        self.up, self.down, self.activation = _plain(layer.fc1), _plain(layer.fc2), layer.activation_fn
 
-        hidden = block(hidden, layer.self_attn_layer_norm, attend_path)
-        hidden = block(hidden, layer.encoder_attn_layer_norm, attend_encoder)
-        return block(hidden, layer.final_layer_norm, feed_forward)
+    def feed_forward(self, x: Tensor) -> Tensor:
+        return self.down(self.activation(self.up(x)))
 
 
 class T5Decoder(_CachedDecoder):
@@ -265,51 +258,44 @@ class T5Decoder(_CachedDecoder):
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
-        self.decoder = model.get_decoder()
-        self.blocks = list(self.decoder.block)
-        own = [block.layer[0].SelfAttention for block in self.blocks]
-        cross = [block.layer[1].EncDecAttention for block in self.blocks]
+        decoder = model.get_decoder()
+        self.blocks = [block.layer for block in decoder.block]
+        own = [layer[0].SelfAttention for layer in self.blocks]
+        cross = [layer[1].EncDecAttention for layer in self.blocks]
         self.heads, self.scale = own[0].n_heads, 1.0
-        self.self_projections = [_Projection(x.q, x.k, x.v) for x in own]
-        self.cross = [_Projection(x.k, x.v) for x in cross]
+        self.own = [_side_by_side(x.q, x.k, x.v) for x in own]
+        self.cross = [_side_by_side(x.k, x.v) for x in cross]
+        self.embed, self.final_norm, self.head = decoder.embed_tokens, decoder.final_layer_norm, _plain(model.lm_head)
         self.rescale = model.config.d_model**-0.5 if _scales_output(model.config) else 1.0
-
-    def _cross_projections(self) -> list[_Projection]:
-        return self.cross
+        self.umt5 = model.config.model_type == "umt5"
 
     def step(self, cache: TreeCache, packed: Packed) -> Tensor:
-        hidden = self.decoder.embed_tokens(packed.token_ids)
-        first = cache.reserve(len(packed.token_ids))
-        hard = _hard_bias(packed.attend, hidden.dtype)
-        bias = hard
-        for index, block in enumerate(self.blocks):
-            own = block.layer[0].SelfAttention
+        hidden: Tensor = self.embed(packed.token_ids)
+        first = cache.reserve(len(hidden))
+        hard = bias = _hard_bias(packed.attend, hidden.dtype)
+        distance = packed.spread(packed.positions)[:, :, None] - packed.key_positions[:, None, :]
+        for index, layer in enumerate(self.blocks):
+            own, cross = layer[0].SelfAttention, layer[1].EncDecAttention
             if own.has_relative_attention_bias:  # only the first layer of T5 has a table, every layer of UMT5
-                bias = hard + self._relative_bias(own, packed.distance)
-            qkv = self.self_projections[index](block.layer[0].layer_norm(hidden))
-            hidden = hidden + own.o(self._self_attention(qkv, index, first, cache, packed, bias))
-            cross = block.layer[1].EncDecAttention
-            query = cross.q(block.layer[1].layer_norm(hidden))
-            hidden = hidden + cross.o(self._cross_attention(query, index, cache, packed))
-            hidden = block.layer[2](hidden)
-        hidden = self.decoder.final_layer_norm(hidden)
-        logits: Tensor = self.model.lm_head(hidden * self.rescale)
-        return logits.float()
+                bias = hard + self._relative_bias(own, distance)
+            qkv = self.own[index](layer[0].layer_norm(hidden))
+            hidden = hidden + own.o(self._attend_path(qkv, index, first, cache, packed, bias))
+            query = cross.q(layer[1].layer_norm(hidden))
+            hidden = hidden + cross.o(self._attend_encoder(query, index, cache, packed))
+            hidden = layer[2](hidden)
+        return self.head(self.final_norm(hidden) * self.rescale).float()
 
     def _relative_bias(self, own: Any, distance: Tensor) -> Tensor:
-        """[R, heads, C, D] of the distances [R, C, D]."""
-        span = torch.arange(distance.shape[2], device=distance.device)
-        if self.model.config.model_type == "umt5":
-            bucket = own._relative_position_bucket(-span)
-        else:
-            bucket = own._relative_position_bucket(
-                -span,
-                bidirectional=False,
-                num_buckets=own.relative_attention_num_buckets,
-                max_distance=own.relative_attention_max_distance,
-            )
-        by_distance: Tensor = own.relative_attention_bias(bucket)  # [D, heads]
-        return by_distance[distance.clamp(min=0)].permute(0, 3, 1, 2)
+        """[B, heads, Q, U] of the distances [B, Q, U]."""
+        distance = distance.clamp(min=0)
+        back = -torch.arange(int(distance.max()) + 1, device=distance.device)
+        buckets = {
+            "num_buckets": own.relative_attention_num_buckets,
+            "max_distance": own.relative_attention_max_distance,
+        }
+        other = {} if self.umt5 else {"bidirectional": False, **buckets}
+        by_distance: Tensor = own.relative_attention_bias(own._relative_position_bucket(back, **other))
+        return by_distance[distance].permute(0, 3, 1, 2)
 
 
 def _scales_output(config: Any) -> bool:
@@ -319,33 +305,45 @@ def _scales_output(config: Any) -> bool:
     return config.model_type == "umt5" and bool(config.tie_word_embeddings)
 
 
+@dataclass
+class _ReplayCache(TreeCache):
+    """Encoder states and token ids, which is all that replaying needs."""
+
+    model: Any = None
+    states: Tensor | None = None
+    mask: Tensor | None = None
+    tokens: Tensor | None = None
+
+    def keep(self, queries: Tensor) -> None:
+        assert self.states is not None
+        assert self.mask is not None
+        self.states, self.mask = self.states[queries], self.mask[queries]
+
+
 class ReplayDecoder(TreeDecoder):
-    """Any other encoder-decoder: every path is run again from its start through the model's own forward.
+    """Any other encoder-decoder: every path is run again from its start through the model's own forward. Slow."""
 
-    Exact and slow: it keeps token ids only.
-    """
-
-    def _cache(self, states: Tensor, attention_mask: Tensor, bias: Tensor) -> TreeCache:
-        cache = TreeCache([], [], bias)
-        cache.extra = {"states": states, "mask": attention_mask}
-        self.tokens = torch.zeros(0, dtype=torch.long, device=states.device)
-        return cache
+    def _cache(self, model: Any, states: Tensor, mask: Tensor, bias: Tensor | None) -> TreeCache:
+        none = torch.zeros(0, dtype=torch.long, device=states.device)
+        return _ReplayCache([none], [], bias, model=model, states=states, mask=mask, tokens=none)
 
     def step(self, cache: TreeCache, packed: Packed) -> Tensor:
-        cache.reserve(len(packed.token_ids))
-        self.tokens = torch.cat([self.tokens, packed.token_ids])
-        row = packed.slot // packed.width
-        width = max(packed.query_width, 1)
-        query = torch.zeros_like(row) if packed.query_slot is None else packed.query_slot // width
-        rows = len(packed.key_rows)
-        query_of_row = torch.zeros(rows, dtype=torch.long, device=row.device).index_copy_(0, row, query)
-        output = self.model(
-            encoder_outputs=(cache.extra["states"][query_of_row],),
-            attention_mask=cache.extra["mask"][query_of_row],
-            decoder_input_ids=self.tokens[packed.key_rows],
+        assert isinstance(cache, _ReplayCache)
+        assert cache.tokens is not None
+        assert cache.states is not None
+        assert cache.mask is not None
+        cache.size += len(packed.token_ids)
+        cache.tokens = torch.cat([cache.tokens, packed.token_ids])
+        query = torch.zeros_like(packed.row) if packed.slot is None else packed.slot // packed.width
+        query_of_row = query.new_zeros(len(packed.path)).index_copy_(0, packed.row, query)
+        output = cache.model(
+            encoder_outputs=(cache.states[query_of_row],),
+            attention_mask=cache.mask[query_of_row],
+            decoder_input_ids=cache.tokens[packed.path],
             use_cache=False,
         )
-        return torch.as_tensor(output.logits[row, packed.positions]).float()
+        logits: Tensor = output.logits[packed.row, packed.positions]
+        return logits.float()
 
 
 _FAMILIES: dict[str, type[TreeDecoder]] = {
@@ -358,15 +356,23 @@ _FAMILIES: dict[str, type[TreeDecoder]] = {
     "marian": BartDecoder,
 }
 
+_REMEMBERED: WeakKeyDictionary[Any, tuple[Any, TreeDecoder]] = WeakKeyDictionary()
+
 
 def tree_decoder(model: Any) -> TreeDecoder:
-    """The fastest exact way to run this model's decoder over a tree.
+    """The fastest exact way to run this model's decoder over a tree; remembered while its weights stay as they are.
 
     Raises:
         ValueError: the model is no encoder-decoder.
     """
     if not getattr(model.config, "is_encoder_decoder", False):
-        raise ValueError(
-            f"search needs an encoder-decoder, got {type(model).__name__}; decoder-only models are not run"
-        )
-    return _FAMILIES.get(model.config.model_type, ReplayDecoder)(model)
+        raise ValueError(f"search needs an encoder-decoder, got {type(model).__name__}, which has no encoder")
+    weights = list(model.parameters())
+    if any(weight.is_inference() for weight in weights):  # these do not count their changes
+        return _FAMILIES.get(model.config.model_type, ReplayDecoder)(model)
+    state = tuple((weight.data_ptr(), weight._version, weight.dtype) for weight in weights)
+    known = _REMEMBERED.get(model)
+    if known is None or known[0] != state:
+        known = (state, _FAMILIES.get(model.config.model_type, ReplayDecoder)(model))
+        _REMEMBERED[model] = known
+    return known[1]

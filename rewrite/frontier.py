@@ -1,14 +1,16 @@
 """What a search carries: open paths of every query, and the best members found so far."""
 
-import math
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
+
+from rewrite.trie_build import Array
 
 NODE, OFFSET, PATH, DEPTH = range(4)
-"""Fields of an open path: node whose label is being run, how much of the label was run, row of its cached path,
+"""Fields of an open path: the node whose label is being run, how much of the label was run, row of its cached path,
 position of the next token."""
+
+_PLACES = 256
 
 
 @dataclass
@@ -22,109 +24,129 @@ class Paths:
         key: [N] hash of the prefix, equal for equal texts of different tries.
     """
 
-    query: Tensor
-    bound: Tensor
-    item: Tensor
-    key: Tensor
+    query: Array
+    bound: Array
+    item: Array
+    key: Array
 
-    def pick(self, rows: Tensor) -> "Paths":
+    def __len__(self) -> int:
+        return len(self.query)
+
+    def pick(self, rows: Array) -> "Paths":
         """The paths at these rows (positions or a mask)."""
         return Paths(self.query[rows], self.bound[rows], self.item[rows], self.key[rows])
 
+    def by_query(self) -> "Paths":
+        """In order of their queries."""
+        return self if (np.diff(self.query) >= 0).all() else self.pick(self.query.argsort(kind="stable"))
 
-def rank_in_group(group: Tensor, group_count: int) -> tuple[Tensor, Tensor]:
+
+def rank_in_group(group: Array, group_count: int) -> tuple[Array, Array]:
     """For ascending group numbers [N]: the place of each row in its group [N], and group sizes [group_count]."""
-    sizes = torch.bincount(group, minlength=group_count)
-    return torch.arange(len(group), device=group.device) - (sizes.cumsum(0) - sizes)[group], sizes
+    sizes = np.bincount(group, minlength=group_count)
+    return np.arange(len(group)) - (np.cumsum(sizes) - sizes)[group], sizes
 
 
 class Frontier:
     """Open paths of B queries, [B, P] with free places at -inf."""
 
-    def __init__(self, query_count: int, device: torch.device, depth_credit: float) -> None:
+    def __init__(self, query_count: int, depth_credit: float) -> None:
         self.depth_credit = depth_credit
-        self.bound = torch.full((query_count, 64), -math.inf, device=device)
-        self.item = torch.zeros((query_count, 64, 4), dtype=torch.long, device=device)
-        self.key = torch.zeros((query_count, 64), dtype=torch.long, device=device)
-        self.used = torch.zeros(query_count, dtype=torch.long, device=device)
+        self.bound: Array = np.full((query_count, _PLACES), -np.inf)
+        self.order: Array = np.zeros((query_count, _PLACES))
+        self.item: Array = np.zeros((query_count, _PLACES, 4), np.int64)
+        self.key: Array = np.zeros((query_count, _PLACES), np.uint64)
+        self.used = np.zeros(query_count, np.int64)
 
     def put(self, paths: Paths) -> None:
-        """Open paths."""
-        if not len(paths.query):
+        """Open paths. Which go first is decided by log-probability plus a credit per token, so that long prefixes are
+        compared with short ones and the first members are found soon; what may be dropped, by the bound alone."""
+        if not len(paths):
             return
         rank, sizes = rank_in_group(paths.query, len(self.used))
-        place = self.used[paths.query] + rank
+        if (self.used + sizes).max() > self.bound.shape[1]:
+            self._make_room(sizes)
+        at = (paths.query, self.used[paths.query] + rank)
         self.used += sizes
-        self._reserve(int(self.used.max()))
-        self.bound[paths.query, place] = paths.bound
-        self.item[paths.query, place] = paths.item
-        self.key[paths.query, place] = paths.key
+        self.bound[at], self.item[at], self.key[at] = paths.bound, paths.item, paths.key
+        self.order[at] = paths.bound + self.depth_credit * paths.item[:, DEPTH]
 
-    def take(self, width: int) -> Paths:
-        """Remove and return up to `width` paths of every query, the most promising first.
+    def take(self, width: int, above: Array) -> tuple[Paths, Array]:
+        """Remove and return up to `width` paths of every query whose bound is above `above` [B], the most promising
+        first; and the rank of each."""
+        used = max(int(self.used.max()), 1)
+        bound = self.bound[:, :used]
+        order = np.where(bound > above[:, None], self.order[:, :used], -np.inf)
+        if used > width:
+            place = np.argpartition(-order, width - 1, axis=1)[:, :width]
+        else:
+            place = np.broadcast_to(np.arange(used), order.shape)
+        value = np.take_along_axis(order, place, 1)
+        ranked = (-value).argsort(axis=1, kind="stable")
+        place, value = np.take_along_axis(place, ranked, 1), np.take_along_axis(value, ranked, 1)
+        query, rank = np.nonzero(value > -np.inf)
+        at = (query, place[query, rank])
+        taken = Paths(query, self.bound[at], self.item[at], self.key[at])
+        self.bound[at] = -np.inf
+        return taken, rank
 
-        The order is by log-probability plus a credit per token, so that long prefixes are compared with short ones and
-        the first members are found soon; which paths may be dropped is decided by the bound alone.
-        """
-        used = self.bound[:, : max(int(self.used.max()), 1)]
-        order = used + self.depth_credit * self.item[:, : used.shape[1], DEPTH]
-        value, place = order.topk(min(width, used.shape[1]), 1)
-        query, column = (value > -math.inf).nonzero(as_tuple=True)
-        place = place[query, column]
-        taken = Paths(query, self.bound[query, place], self.item[query, place], self.key[query, place])
-        self.bound[query, place] = -math.inf
-        return taken
-
-    def prune(self, threshold: Tensor) -> Tensor:
+    def prune(self, threshold: Array) -> Array:
         """Close paths that cannot exceed the threshold [B]; returns the best bound left [B], -inf where none is."""
-        self.bound.masked_fill_(self.bound <= threshold[:, None], -math.inf)
-        best: Tensor = self.bound.amax(1)
+        bound = self.bound[:, : max(int(self.used.max()), 1)]
+        bound[bound <= threshold[:, None]] = -np.inf
+        best: Array = bound.max(1)
         return best
 
-    def close(self, queries: Tensor) -> None:
+    def close(self, queries: Array) -> None:
         """Drop all paths of these queries."""
-        self.bound[queries] = -math.inf
+        self.bound[queries] = -np.inf
 
-    def _reserve(self, places: int) -> None:
-        """Room for `places` a query: move open paths to the front, grow if they fill more than half."""
-        if places <= self.bound.shape[1]:
-            return
-        size = self.bound.shape[1]
-        grown = max(places, 2 * size) - size
-        self.bound = torch.nn.functional.pad(self.bound, (0, grown), value=-math.inf)
-        self.item = torch.nn.functional.pad(self.item, (0, 0, 0, grown))
-        self.key = torch.nn.functional.pad(self.key, (0, grown))
+    def _make_room(self, sizes: Array) -> None:
+        """Move open paths to the front; grow if more than half of the places would be in use."""
+        kept = (-self.bound).argsort(axis=1, kind="stable")
+        self.bound = np.take_along_axis(self.bound, kept, 1)
+        self.order, self.key = np.take_along_axis(self.order, kept, 1), np.take_along_axis(self.key, kept, 1)
+        self.item = np.take_along_axis(self.item, kept[:, :, None], 1)
+        self.used = (self.bound > -np.inf).sum(1)
+        grown = max(0, 2 * int((self.used + sizes).max()) - self.bound.shape[1])
+        self.bound = np.pad(self.bound, ((0, 0), (0, grown)), constant_values=-np.inf)
+        self.order, self.key = (np.pad(x, ((0, 0), (0, grown))) for x in (self.order, self.key))
+        self.item = np.pad(self.item, ((0, 0), (0, grown), (0, 0)))
 
 
 class Best:
     """The k best members found of each query, best first; -inf and node -1 where fewer were found."""
 
-    def __init__(self, query_count: int, k: int, device: torch.device) -> None:
-        self.log_prob = torch.full((query_count, k), -math.inf, device=device)
-        self.node = torch.full((query_count, k), -1, dtype=torch.long, device=device)
-        self.key = torch.zeros((query_count, k), dtype=torch.long, device=device)
+    def __init__(self, query_count: int, k: int) -> None:
+        self.log_prob = np.full((query_count, k), -np.inf)
+        self.node = np.full((query_count, k), -1, np.int64)
+        self.key = np.zeros((query_count, k), np.uint64)
 
     @property
-    def threshold(self) -> Tensor:
+    def threshold(self) -> Array:
         """[B] what a member must exceed to enter."""
         return self.log_prob[:, -1]
 
     def offer(self, found: Paths) -> None:
         """Take in members (NODE is the member, `bound` its log-probability). Equal texts are kept once."""
-        if not len(found.query):
+        found = found.pick(found.bound > self.threshold[found.query]).by_query()
+        if not len(found):
             return
         k = self.log_prob.shape[1]
         rank, sizes = rank_in_group(found.query, len(self.log_prob))
-        grown = int(sizes.max())
-        log_prob = torch.nn.functional.pad(self.log_prob, (0, grown), value=-math.inf)
-        node, key = (torch.nn.functional.pad(x, (0, grown)) for x in (self.node, self.key))
-        log_prob[found.query, k + rank] = found.bound
-        node[found.query, k + rank] = found.item[:, NODE]
-        key[found.query, k + rank] = found.key
-        log_prob, order = log_prob.sort(dim=1, descending=True, stable=True)
-        node, key = node.gather(1, order), key.gather(1, order)
-        same = (key[:, :, None] == key[:, None, :]).tril(-1) & (log_prob > -math.inf)[:, None, :]
-        log_prob = log_prob.masked_fill(same.any(2), -math.inf)
-        self.log_prob, order = log_prob.topk(k, 1)
-        self.node = node.gather(1, order).masked_fill_(self.log_prob == -math.inf, -1)
-        self.key = key.gather(1, order)
+        grown = ((0, 0), (0, int(sizes.max())))
+        log_prob = np.pad(self.log_prob, grown, constant_values=-np.inf)
+        node, key = np.pad(self.node, grown, constant_values=-1), np.pad(self.key, grown)
+        at = (found.query, k + rank)
+        log_prob[at], node[at], key[at] = found.bound, found.item[:, NODE], found.key
+        log_prob, node, key = _sorted(log_prob, node, key)
+        again = np.tril(key[:, :, None] == key[:, None, :], -1) & (node >= 0)[:, None, :]
+        log_prob[again.any(2)] = -np.inf
+        node[again.any(2)] = -1
+        log_prob, node, key = _sorted(log_prob, node, key)
+        self.log_prob, self.node, self.key = log_prob[:, :k], node[:, :k], key[:, :k]
+
+
+def _sorted(log_prob: Array, node: Array, key: Array) -> tuple[Array, Array, Array]:
+    order = (-log_prob).argsort(axis=1, kind="stable")
+    return tuple(np.take_along_axis(x, order, 1) for x in (log_prob, node, key))  # type: ignore[return-value]

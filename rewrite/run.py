@@ -1,0 +1,285 @@
+"""A search under way: take the most promising paths, run them in one forward, keep what can still win."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rewrite.decoder import Packed, TreeCache, TreeDecoder
+from rewrite.expand import Packing, Step, outcome, plan_step
+from rewrite.forest import Forest
+from rewrite.frontier import DEPTH, NODE, OFFSET, PATH, Best, Frontier, Paths
+from rewrite.trie import TokenTrie, TriePart
+from rewrite.trie_build import Array
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When to stop without a proof: see `max_forwards` and `max_ms` of `search`."""
+
+    forwards: int
+    milliseconds: float | None
+
+    def __post_init__(self) -> None:
+        if self.forwards < 1 or (self.milliseconds is not None and self.milliseconds <= 0):
+            raise ValueError(f"a budget must be positive, got {self}")
+
+
+@dataclass
+class Plan:
+    """The forest of a search and where each query begins in it.
+
+    Attributes:
+        query, root: [N] a query and the root of one of its indexes, by ascending query.
+        tokens: [B] label tokens of all indexes of a query.
+        longest: tokens of the longest member, eos included.
+        shared: some query has several indexes, which may hold equal texts.
+    """
+
+    forest: Forest
+    parts: list[TriePart]
+    query: Array
+    root: Array
+    tokens: Array
+    longest: int
+    shared: bool
+
+    @classmethod
+    def of(cls, queries: list[list[TokenTrie]]) -> "Plan":
+        number: dict[int, int] = {}
+        parts: list[TriePart] = []
+        of_trie: dict[int, list[int]] = {}
+        pairs: set[tuple[int, int]] = set()
+        for query, tries in enumerate(queries):
+            for trie in tries:
+                if id(trie) not in of_trie:
+                    of_trie[id(trie)] = [_number(part, number, parts) for part in trie.parts]
+                pairs.update((query, p) for p in of_trie[id(trie)])
+        forest = Forest(parts)
+        query_of, part_of = np.array(sorted(pairs), np.int64).reshape(-1, 2).T
+        sizes = np.array([len(part.arrays.labels) for part in parts], np.int64)
+        tokens = np.bincount(query_of, weights=sizes[part_of], minlength=len(queries)).astype(np.int64)
+        longest = max((_longest(part) for part in parts), default=0)
+        shared = len(pairs) > len({query for query, _ in pairs})
+        return cls(forest, parts, query_of, forest.root[part_of], tokens, longest, shared)
+
+    def check(self, decoder: TreeDecoder) -> None:
+        """Raise ValueError if the model cannot score the members."""
+        largest = max(part.arrays.largest_id for part in self.parts)
+        if largest >= decoder.vocabulary:
+            raise ValueError(
+                f"the tries hold token id {largest}, the model has {decoder.vocabulary}; built with another tokenizer?"
+            )
+        if decoder.max_positions is not None and self.longest > decoder.max_positions:
+            raise ValueError(
+                f"the longest member has {self.longest} tokens, the model's decoder {decoder.max_positions} positions"
+            )
+
+
+def _number(part: TriePart, number: dict[int, int], parts: list[TriePart]) -> int:
+    if id(part) not in number:
+        number[id(part)] = len(parts)
+        parts.append(part)
+    return number[id(part)]
+
+
+def _longest(part: TriePart) -> int:
+    arrays = part.arrays
+    return int(arrays.label_start[1]) - int(arrays.label_start[0]) + int(arrays.longest[0])
+
+
+class Run:
+    """One search under way. `left` [B] is the best bound of what was not searched, -inf where nothing is left."""
+
+    def __init__(
+        self,
+        decoder: TreeDecoder,
+        cache: TreeCache,
+        plan: Plan,
+        k: int,
+        prove: int,
+        budget: Budget,
+        packing: Packing,
+        start_id: int,
+        device: torch.device,
+    ) -> None:
+        self.decoder, self.cache, self.plan, self.forest = decoder, cache, plan, plan.forest
+        self.prove, self.budget, self.packing, self.start_id, self.device = prove, budget, packing, start_id, device
+        count = len(plan.tokens)
+        self.best = Best(count, k)
+        self.open = Frontier(count, packing.depth_credit)
+        self.left = np.full(count, -np.inf)
+        self.given_up = self.left.copy()
+        self.spent = np.zeros(count, np.int64)
+        self.slot = np.arange(count)  # of each query among the encoder states still kept
+        self.path = np.zeros((512, min(plan.longest, 64)), np.int64)
+        self.path_count = 1  # row 0: the empty path
+        self.row_query = np.zeros(2048, np.int64)  # per cache row
+        self.row_position = np.zeros(2048, np.int64)
+        self.forwards = self.tokens = 0
+        self._open_roots()
+
+    def _open_roots(self) -> None:
+        plan = self.plan
+        item = np.zeros((len(plan.query), 4), np.int64)
+        item[:, NODE] = plan.root
+        item[:, OFFSET] = -1  # the start token comes before the label
+        alive = self.forest.alive(plan.root)
+        self.open.put(Paths(plan.query, np.zeros(len(item)), item, np.zeros(len(item), np.uint64)).pick(alive))
+
+    def finish(self) -> None:
+        """Step until every query is proved or out of budget."""
+        deadline = None if self.budget.milliseconds is None else time.perf_counter() + self.budget.milliseconds / 1e3
+        while True:
+            self.left = np.maximum(self.given_up, self.open.prune(self.best.threshold))
+            self._close_spent(deadline)
+            paths, rank = self.open.take(self.packing.width, self._needed())
+            if not len(paths):
+                return
+            self._advance(paths, self._chain_limit(paths, rank))
+
+    def _needed(self) -> Array:
+        """[B] the bound above which a path must be searched: that of the last member to prove, once k are known."""
+        known = self.best.threshold > -np.inf
+        return np.where(known, self.best.log_prob[:, self.prove - 1], -np.inf)
+
+    def _close_spent(self, deadline: float | None) -> None:
+        over = self.spent >= self.budget.forwards
+        if deadline is not None and time.perf_counter() > deadline:
+            over[:] = True
+        if over.any():
+            self.given_up[over] = self.left[over]
+            self.open.close(np.flatnonzero(over))
+
+    def _chain_limit(self, paths: Paths, rank: Array) -> Array:
+        """[R] how many forced tokens to run of each path: all for the leaders, which are on the way to a first member;
+        of the others the fewer, the less they can lose before they fall below the best members."""
+        p = self.packing
+        needed = self._needed()[paths.query]
+        known = needed > -np.inf
+        slack = paths.bound - np.where(known, needed, 0.0)
+        limit = np.where(known, np.minimum(1 + slack * p.chain_per_nat, p.chain), p.chain_early)
+        return np.where(rank < p.leaders, p.chain, limit).astype(np.int64)
+
+    def _advance(self, paths: Paths, limit: Array) -> None:
+        """Run the chains of these paths and open what they lead to."""
+        ahead = np.where(self.plan.tokens <= self.packing.ahead, self.packing.ahead, 0)
+        step = plan_step(paths, limit, ahead, self.forest, self.start_id)
+        path_rows = self._extend(step)
+        gains = self._gains(step, path_rows)
+        reached = outcome(step, gains, path_rows, self.forest, self.plan.shared)
+        self.best.offer(reached.members)
+        threshold = self.best.threshold
+        for opened in reached.opened:
+            self.open.put(opened.pick(opened.bound > threshold[opened.query]).by_query())
+        self.spent[paths.query] += 1  # once per query, however many of its paths
+        self.forwards += 1
+        self.tokens += len(step.token_ids)
+
+    def _extend(self, step: Step) -> Array:
+        """Keep the cache rows of every row's path, the new tokens in place; returns [R] where they are kept."""
+        first, rows = self.cache.size, len(step.size)
+        need, deepest = self.path_count + rows, int(step.position.max()) + 1
+        height, depth = self.path.shape
+        if need > height or deepest > depth:
+            taller = max(need, 2 * height) - height if need > height else 0
+            deeper = min(2 * deepest, self.plan.longest) - depth if deepest > depth else 0
+            self.path = np.pad(self.path, ((0, taller), (0, deeper)))
+        path_rows = np.arange(self.path_count, need)
+        cache_rows = first + np.arange(len(step.row))
+        for low, high in zip(step.generation, step.generation[1:], strict=False):
+            rows_here = np.arange(low, high)
+            above = step.parent[rows_here]
+            source = np.where(above < 0, step.paths.item[rows_here, PATH], self.path_count + above)
+            self.path[path_rows[rows_here]] = self.path[source]
+            here = (step.row >= low) & (step.row < high) if len(step.generation) > 2 else slice(None)
+            self.path[path_rows[step.row[here]], step.position[here]] = cache_rows[here]
+        self.path_count = need
+        return path_rows
+
+    def _gains(self, step: Step, path_rows: Array) -> Array:
+        """Log-probabilities of the forced tokens and of the children's first tokens, in one forward."""
+        packed = self._packed(step, path_rows)
+        log_probs = self.decoder.step(self.cache, packed).log_softmax(-1)
+        last = np.cumsum(step.size) - 1
+        token = np.concatenate([step.forced, last[step.branch]])
+        wanted = np.concatenate([step.forced_id, step.child_id])
+        gains: Array = log_probs[self._tensor(token), self._tensor(wanted)].cpu().numpy()
+        return gains.astype(np.float64)
+
+    def _tensor(self, array: Array) -> Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+    def _packed(self, step: Step, path_rows: Array) -> Packed:
+        query = self._slots(step)
+        path = self.path[path_rows, : int(step.position.max()) + 1]
+        ends = step.paths.item[:, DEPTH] + step.size
+        on_path = np.arange(path.shape[1]) < ends[:, None]
+        keys, column, key_count = self._keys(path, on_path, step)
+        seen = np.zeros((len(path), key_count), bool)
+        row, place = np.nonzero(on_path)
+        seen[row, column[path[row, place]]] = True
+        slots = len(keys[0])
+        of_token = query[step.row]
+        width, slot = len(step.row), None
+        if slots > 1:
+            order = of_token.argsort(kind="stable")
+            sizes = np.bincount(of_token, minlength=slots)
+            width = int(sizes.max())
+            rank = np.empty(len(order), np.int64)
+            rank[order] = np.arange(len(order)) - (np.cumsum(sizes) - sizes)[of_token[order]]
+            slot = of_token * width + rank
+        attend = np.zeros((slots, width, key_count), bool)
+        attend[:, :, 0] = True  # places without a token must attend to something
+        key_positions = keys[1]
+        mask = seen[step.row] & (key_positions[of_token] <= step.position[:, None])
+        attend.reshape(-1, key_count)[np.arange(width) if slot is None else slot] = mask
+        return Packed(
+            self._tensor(step.token_ids),
+            self._tensor(step.position),
+            None if slot is None else self._tensor(slot),
+            width,
+            self._tensor(keys[0]),
+            self._tensor(attend),
+            self._tensor(key_positions),
+            self._tensor(path),
+            self._tensor(step.row),
+        )
+
+    def _slots(self, step: Step) -> Array:
+        """[R] place of each row's query among the encoder states kept; drops the finished ones once they are most."""
+        active = np.unique(step.paths.query) if len(self.slot) > 1 else np.zeros(1, np.int64)
+        kept = int(self.slot.max()) + 1
+        if 2 * len(active) <= kept:
+            self.cache.keep(self._tensor(self.slot[active]))
+            self.slot = np.full(len(self.slot), -1)
+            self.slot[active] = np.arange(len(active))
+        return self.slot[step.paths.query]
+
+    def _keys(self, path: Array, on_path: Array, step: Step) -> tuple[tuple[Array, Array], Array, int]:
+        """The cache rows that the paths pass, each once: rows and positions [slots, U], place by cache row, and U."""
+        size = self.cache.size + len(step.row)
+        if size > len(self.row_query):
+            more = max(size, 2 * len(self.row_query)) - len(self.row_query)
+            self.row_query, self.row_position = np.pad(self.row_query, (0, more)), np.pad(self.row_position, (0, more))
+        self.row_query[self.cache.size : size] = step.paths.query[step.row]
+        self.row_position[self.cache.size : size] = step.position
+        passed = np.zeros(size, bool)
+        passed[path[on_path]] = True
+        rows = np.flatnonzero(passed)
+        slots = int(self.slot.max()) + 1
+        column = np.zeros(size, np.int64)
+        if slots == 1:
+            column[rows] = np.arange(len(rows))
+            return (rows[None], self.row_position[rows][None]), column, len(rows)
+        slot = self.slot[self.row_query[rows]]
+        order = slot.argsort(kind="stable")
+        rows, slot = rows[order], slot[order]
+        sizes = np.bincount(slot, minlength=slots)
+        column[rows] = np.arange(len(rows)) - (np.cumsum(sizes) - sizes)[slot]
+        width = int(sizes.max())
+        keys, positions = np.zeros((slots, width), np.int64), np.full((slots, width), np.iinfo(np.int32).max)
+        keys[slot, column[rows]], positions[slot, column[rows]] = rows, self.row_position[rows]
+        return (keys, positions), column, width
