@@ -33,12 +33,12 @@ def expand(path: Path) -> list[Path]:
 
 
 def read_logs(spark: SparkSession, paths: list[Path]) -> DataFrame:
-    """Every row of `paths` with the log's columns and `_input`, its path's position; `_raw` and `_malformed` for JSON.
+    """Every row of `paths` with the log's columns; `_raw` and `_malformed` besides where a path held JSON.
 
     Raises:
         ValueError: a path is missing, unreadable, or not an interaction log.
     """
-    frames = [_read(spark, path).withColumn("_input", F.lit(n)) for n, path in enumerate(paths)]
+    frames = [_read(spark, path) for path in paths]
     return reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), frames)
 
 

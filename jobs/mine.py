@@ -65,7 +65,8 @@ def run(
     """
     from jobs.rundir import complete, manifest_of, published, write_json
 
-    identity = {"version": VERSION, "inputs": fingerprints(logs), "config": config.as_dict()}
+    inputs = fingerprints(logs)
+    identity = {"version": VERSION, "inputs": inputs, "config": config.as_dict()}
     if complete(out) and _same(manifest_of(out), identity):
         return [f"{out} is already complete: same inputs, same settings; nothing to do"]
     if out.exists() and not overwrite:
@@ -73,7 +74,8 @@ def run(
             f"{out} exists and was mined from other inputs or settings; choose another --out or --overwrite"
         )
     with published(out, overwrite) as folder:
-        manifest, report = _mine(logs, folder, config, memory, cores, say)
+        total = sum(entry["bytes"] for entry in inputs)
+        manifest, report = _mine(logs, folder, config, memory, cores, say, total)
         write_json(folder / "report.json", report)
         write_json(folder / "manifest.json", _manifest(folder, identity, manifest))
     return _summary(out, manifest_of(out))
@@ -98,25 +100,26 @@ def _same(manifest: dict[str, Any], identity: dict[str, Any]) -> bool:
 
 
 def _mine(
-    logs: list[Path], folder: Path, config: "MineConfig", memory: str, cores: int | None, say: Callable[[str], None]
+    logs: list[Path],
+    folder: Path,
+    config: "MineConfig",
+    memory: str,
+    cores: int | None,
+    say: Callable[[str], None],
+    input_bytes: int,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Run Spark into `folder`; returns the manifest's and the report's share of what was found."""
     from jobs import mining
     from jobs.log_reading import SPARK_ERRORS, cause, read_logs
     from jobs.spark_tables import Stage
-    from mining import quarantine
-    from mining.spark import session
+    from mining.spark import session, settings_for
 
     say("starting Spark")
-    spark = session(cores, memory)
+    spark = session(cores, memory, settings_for(input_bytes))
     stage = Stage(spark, Path(tempfile.mkdtemp(prefix="stage-", dir=folder)))
     try:
         say("judging rows")
-        rows = quarantine.judged(read_logs(spark, logs))
-        twice = quarantine.id_hashes_seen_twice(rows).collect()
-        if twice:
-            rows = quarantine.without_duplicates(rows, spark.createDataFrame(twice, "id_hash long"))
-        counts = mining.look(rows)
+        rows, counts = mining.judge(spark, read_logs(spark, logs))
         mining.check(counts, config)
         split = mining.holdback_from(counts, config.holdback)
         job = mining.Run(spark, config, folder, stage, say, counts, split)

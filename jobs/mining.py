@@ -24,10 +24,11 @@ class Counts:
     """What the first look at the rows found."""
 
     rows: int = 0
-    inputs: dict[int, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
     first: datetime | None = None
     last: datetime | None = None
+    twice: int = 0
+    """Interaction ids that good rows share."""
 
     @property
     def good(self) -> int:
@@ -36,25 +37,26 @@ class Counts:
 
 
 def look(rows: DataFrame) -> Counts:
-    """Count rows by input and by reason, and find the window of time."""
-    # a length in the reason would make every over-long row a kind of its own
-    kind = F.regexp_replace("reason", r"of \d+ characters", "of too many characters").alias("kind")
-    found = rows.groupBy("_input", kind).agg(
-        F.count(F.lit(1)).alias("n"),
-        F.unix_micros(F.min("timestamp")).alias("first"),
-        F.unix_micros(F.max("timestamp")).alias("last"),
-    )
-    counts, times = Counts(), []
-    for row in sorted(found.collect(), key=lambda r: (r["_input"], r["kind"] or "")):
-        counts.rows += row["n"]
-        counts.inputs[row["_input"]] = counts.inputs.get(row["_input"], 0) + row["n"]
+    """Count rows by reason, and find the window of time."""
+    counts = Counts()
+    for row in sorted(quarantine.looked_at(rows).collect(), key=lambda r: r["kind"] or ""):
+        counts.rows += row["rows"]
         if row["kind"] is not None:
-            counts.reasons[row["kind"]] = counts.reasons.get(row["kind"], 0) + row["n"]
+            counts.reasons[row["kind"]] = row["rows"]
         else:
-            times += [row["first"], row["last"]]
-    if times:
-        counts.first, counts.last = _time(min(times)), _time(max(times))
+            counts.first, counts.last, counts.twice = _time(row["first"]), _time(row["last"]), row["twice"]
     return counts
+
+
+def judge(spark: SparkSession, rows: DataFrame) -> tuple[DataFrame, Counts]:
+    """`rows` with text and reason, duplicates settled, and what was found in them."""
+    rows = quarantine.judged(rows)
+    counts = look(rows)
+    if counts.twice:
+        hashes = quarantine.id_hashes_seen_twice(rows).collect()
+        rows = quarantine.without_duplicates(rows, spark.createDataFrame(hashes, "id_hash long"))
+        counts = look(rows)
+    return rows, counts
 
 
 def _time(micros: int) -> datetime:
@@ -115,21 +117,28 @@ def sessioned(run: Run, rows: DataFrame) -> DataFrame:
     return sessions.with_followup(rows, run.config.followup_gap_s)
 
 
-def fitted(run: Run, rows: DataFrame) -> tuple[signals.Scales, DataFrame, DefectModel]:
-    """Scales, dwell medians and defect model of a sample of users, from days that are not held back."""
-    buckets = max(1, run.counts.good // run.config.fit_turns)
-    sample = rows.where(F.pmod(F.xxhash64("user_id"), F.lit(buckets)) == 0)
+def fitted(run: Run, sample: DataFrame) -> tuple[signals.Scales, DataFrame, DefectModel]:
+    """Scales, dwell medians and defect model of sessioned turns, from days that are not held back."""
     if run.split_iso:
         sample = sample.where(F.col("timestamp") < F.lit(run.split_iso).cast("timestamp"))
-    sample = run.stage(sessioned(run, sample).select(*_SIGNAL_INPUTS))
     [row] = signals.scales_of(sample).collect()
     scales = signals.Scales(tuple(row["asr_edges"] or ()), tuple(row["nlu_edges"] or ()), row["dwell_median_s"])
-    medians = run.stage(signals.dwell_medians(sample))
+    usual = signals.dwell_medians(sample).collect()
+    medians = run.spark.createDataFrame(usual, "intent string, usual_dwell_s double")
     table = signals.patterns(signals.with_signals(sample, scales, medians)).collect()
     if not table:
         return scales, medians, prior_model()
     levels = np.array([[row[name] for name in signals.LEVELS] for row in table])
     return scales, medians, fit(levels, np.array([row["turns"] for row in table]))
+
+
+def sample_of(run: Run, good: DataFrame, turns: DataFrame) -> DataFrame:
+    """Sessioned turns of a sample of users: all of a small log, which the caller then keeps in memory anyway."""
+    buckets = run.counts.good // run.config.fit_turns
+    if buckets <= 1:
+        return turns
+    some = good.where(F.pmod(F.xxhash64("user_id"), F.lit(buckets)) == 0)
+    return run.stage(sessioned(run, some).select(*_SIGNAL_INPUTS))
 
 
 _SIGNAL_INPUTS = (
@@ -148,9 +157,9 @@ _SIGNAL_INPUTS = (
 )
 
 
-def turns_of(run: Run, rows: DataFrame, scales: signals.Scales, medians: DataFrame, model: DefectModel) -> DataFrame:
-    """The table `turns`."""
-    turns = signals.with_signals(sessioned(run, rows), scales, medians)
+def turns_of(run: Run, turns: DataFrame, scales: signals.Scales, medians: DataFrame, model: DefectModel) -> DataFrame:
+    """The table `turns`, from sessioned ones."""
+    turns = signals.with_signals(turns, scales, medians)
     turns = turns.withColumn("defect_probability", defect_probability(model))
     turns = reformulations.with_kind(turns, run.config.pair_gap_s)
     turns = reformulations.with_resolution(turns)
@@ -160,15 +169,21 @@ def turns_of(run: Run, rows: DataFrame, scales: signals.Scales, medians: DataFra
 def mine(run: Run, rows: DataFrame) -> None:
     """Write every table and store of a run into `run.out`; `rows` are judged."""
     good = rows.where(F.col("reason").isNull())
+    spread = sessioned(run, good.repartition(max(1, run.files), "user_id"))
+    small = run.counts.good <= run.config.fit_turns
+    turns = spread.persist() if small else spread  # a small log is judged and sorted once for fitting and writing
     run.say("fitting the defect model")
-    scales, medians, model = fitted(run, good)
+    scales, medians, model = fitted(run, sample_of(run, good, turns))
     run.report["defect_model"] = {**model.report(), "asr_edges": scales.asr_edges, "nlu_edges": scales.nlu_edges}
     run.say("writing turns")
-    spread = good.repartition(max(1, run.files), "user_id")
-    turns = turns_of(run, spread, scales, medians, model).sortWithinPartitions("user_id", "timestamp", "interaction_id")
-    write_sorted(turns, run.out / "turns")
-    write_table(quarantine.quarantined(rows), run.out, "quarantine", 1)
-    evidence = Evidence.gather(run, run.spark.read.schema(turns.schema).parquet((run.out / "turns").as_uri()))
+    table = turns_of(run, turns, scales, medians, model).sortWithinPartitions("user_id", "timestamp", "interaction_id")
+    write_sorted(table, run.out / "turns")
+    turns.unpersist()
+    bad = quarantine.quarantined(rows)
+    if not run.counts.reasons:  # nothing to look for: an empty table of the same form
+        bad = run.spark.createDataFrame([], bad.schema)
+    write_table(bad, run.out, "quarantine", 1)
+    evidence = Evidence.gather(run, run.spark.read.schema(table.schema).parquet((run.out / "turns").as_uri()))
     run.report["tables"] = derive(run, evidence, run.out)
     if run.split:
         run.report["past"] = derive(run, evidence.before(run.split), run.out / "past")
@@ -203,7 +218,7 @@ class Evidence:
 def derive(run: Run, evidence: Evidence, out: Path) -> dict[str, Any]:
     """Write every table that follows from `evidence` into `out`; returns what the chain and spaces say of themselves."""
     config, where = run.config, " of the past" if out != run.out else ""
-    files = max(1, run.files // 4)
+    files = max(1, run.files // 8)
     run.say(f"deriving spaces{where}")
     users = run.stage(spaces.by_user(evidence.asks))
     tables = {

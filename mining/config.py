@@ -36,7 +36,7 @@ class MineConfig:
     """Rewrites kept for one source, the best by worth."""
     personal_shards: int = 16
     """Shards of the personal store."""
-    rows_per_file: int = 500_000
+    rows_per_file: int = 40_000
     """Turns in one parquet file, about; smaller tables use fewer files in the same proportion."""
     fit_turns: int = 400_000
     """Turns that the defect model is fitted on, about: users are sampled by hash."""

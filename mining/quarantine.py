@@ -1,5 +1,7 @@
 """Bad rows: each gets one reason, and duplicates lose to the first of their id."""
 
+from functools import reduce
+
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -37,7 +39,7 @@ def _early_reason(from_json: bool) -> Column:
     blank = {name: F.col(name).isNull() | (F.trim(F.col(name)) == "") for name in ("interaction_id", "user_id")}
     control = F.col("user_id").rlike(f"[\\x00-\\x1f\\x7f{USER_SEPARATOR}]")
     return (
-        reason.when(~F.is_valid_utf8(_all_strings()), "invalid UTF-8")
+        reason.when(~_valid_utf8(), "invalid UTF-8")
         .when(blank["interaction_id"], "missing interaction_id")
         .when(blank["user_id"], "missing user_id")
         .when(control, "control character in user_id")
@@ -47,9 +49,12 @@ def _early_reason(from_json: bool) -> Column:
     )
 
 
-def _all_strings() -> Column:
-    slots = F.array_join(F.transform("slots", lambda s: F.concat_ws("=", s["name"], s["value"])), " ")
-    return F.concat_ws(" ", *_STRINGS, F.array_join("asr_nbest", " "), slots, F.col("rewrite.text"))
+def _valid_utf8() -> Column:
+    """Whether every string of the row is UTF-8: parquet promises it and nothing enforces it."""
+    lists = (F.array_join(name, "") for name in ("asr_nbest", "slots.name", "slots.value"))
+    return reduce(
+        Column.__and__, (F.coalesce(F.is_valid_utf8(c), F.lit(True)) for c in (*_STRINGS, *lists, "rewrite.text"))
+    )
 
 
 def _text_reason(text: Column) -> Column:
@@ -57,11 +62,27 @@ def _text_reason(text: Column) -> Column:
     return F.when(text == "", "empty utterance").when(F.char_length(text) > MAX_CHARS, long)
 
 
-def id_hashes_seen_twice(rows: DataFrame) -> DataFrame:
-    """Hashes of the interaction ids that occur more than once among good rows: none in a sound log.
+def looked_at(rows: DataFrame) -> DataFrame:
+    """One row per kind of reason (null: good): rows, first and last (microseconds), twice (ids seen more than once).
 
-    Eight bytes per row travel instead of the row; a hash collision only makes a few rows be looked at again.
+    Eight bytes of an id travel instead of the row; a collision of hashes only makes a few rows be looked at again.
     """
+    # a length in the reason would make every over-long row a kind of its own
+    kind = F.regexp_replace("reason", r"of \d+ characters", "of too many characters").alias("kind")
+    id_hash = F.when(F.col("reason").isNull(), F.xxhash64("interaction_id")).alias("id_hash")
+    per_id = rows.groupBy(kind, id_hash).agg(
+        F.count(F.lit(1)).alias("rows"), F.min("timestamp").alias("first"), F.max("timestamp").alias("last")
+    )
+    return per_id.groupBy("kind").agg(
+        F.sum("rows").alias("rows"),
+        F.unix_micros(F.min("first")).alias("first"),
+        F.unix_micros(F.max("last")).alias("last"),
+        F.sum((F.col("id_hash").isNotNull() & (F.col("rows") > 1)).cast("long")).alias("twice"),
+    )
+
+
+def id_hashes_seen_twice(rows: DataFrame) -> DataFrame:
+    """Hashes of the interaction ids that occur more than once among good rows: none in a sound log."""
     good = rows.where(F.col("reason").isNull())
     counted = good.groupBy(F.xxhash64("interaction_id").alias("id_hash")).agg(F.count(F.lit(1)).alias("rows"))
     return counted.where("rows > 1").select("id_hash")

@@ -95,6 +95,23 @@ SETTINGS = {
 }
 
 
+SMALL_BYTES = 64 * 1024 * 1024
+"""Input below this is read and mined before the optimising compiler would have paid for itself."""
+
+_JAVA_OPTIONS = "-XX:-UsePerfData -XX:+UseParallelGC"
+
+
+def settings_for(input_bytes: int) -> dict[str, str]:
+    """Settings that depend on how much there is to mine; results do not depend on them."""
+    if input_bytes > SMALL_BYTES:
+        return {"spark.driver.defaultJavaOptions": _JAVA_OPTIONS}
+    # Few partitions: a task costs more than a few thousand rows. C1 only: it halves the CPU of a short run.
+    return {
+        "spark.driver.defaultJavaOptions": f"{_JAVA_OPTIONS} -XX:TieredStopAtLevel=1",
+        "spark.sql.shuffle.partitions": "4",
+    }
+
+
 def session(cores: int | None = None, memory: str = "4g", extra: dict[str, str] | None = None) -> SparkSession:
     """A local session, or the one that `spark-submit` or a cluster already made.
 
@@ -116,7 +133,6 @@ def session(cores: int | None = None, memory: str = "4g", extra: dict[str, str] 
     if "SPARK_ENV_LOADED" not in os.environ:  # set by spark-submit, which chooses the master itself
         builder = builder.master(f"local[{cores or len(os.sched_getaffinity(0))}]")
         builder = builder.config("spark.driver.memory", memory)
-        builder = builder.config("spark.driver.defaultJavaOptions", "-XX:+UseParallelGC -XX:-UsePerfData")
     for key, value in {**SETTINGS, **(extra or {})}.items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()

@@ -11,7 +11,7 @@ import pytest
 
 from jobs.log_reading import read_logs
 from jobs.mine import run
-from jobs.mining import check, look
+from jobs.mining import check, judge, look
 from jobs.rundir import manifest_of
 from mining import quarantine
 from mining.config import MineConfig
@@ -24,9 +24,7 @@ CONFIG = MineConfig(personal_shards=2)
 
 def judged(spark: Any, *paths: Path) -> Any:
     """Rows with their reasons, duplicates settled."""
-    rows = quarantine.judged(read_logs(spark, list(paths)))
-    twice = quarantine.id_hashes_seen_twice(rows).collect()
-    return quarantine.without_duplicates(rows, spark.createDataFrame(twice, "id_hash long")) if twice else rows
+    return judge(spark, read_logs(spark, list(paths)))[0]
 
 
 def reasons(spark: Any, *paths: Path) -> list[str]:
