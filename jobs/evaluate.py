@@ -83,10 +83,11 @@ def run(config: EvaluateConfig) -> "Evaluation":
     ids = log["interaction_id"].to_pylist()
     truth = read_truth(config.truth, ids)
     oracle = None if config.oracle is None else read_oracle(config.oracle)
+    ours = _ours(config, ids)
     queries = _normalised(log["utterance"].to_pylist())
     users = [str(u) for u in log["user_id"].to_pylist()]
     references = {"nothing": nothing(queries)} if config.mined is None else all_references(queries, users, config.mined)
-    evaluation = evaluate_answers(log, truth, oracle, _ours(config, ids), references, config.seed, config.draws)
+    evaluation = evaluate_answers(log, truth, oracle, ours, references, config.seed, config.draws)
     if config.json_out is not None:
         _write(config.json_out, json.dumps(as_json(evaluation), indent=1) + "\n")
     if config.html_out is not None:
