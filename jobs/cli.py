@@ -10,12 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs import config, evaluate, mine
+from jobs import bench, config, evaluate, explain, learn, mine, rewrite, run_demo, simulate
 
 app = typer.Typer(name="reprise", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command("demo")(run_demo.demo)
 app.command("mine")(mine.mine)
+app.command("learn")(learn.learn)
+app.command("rewrite")(rewrite.rewrite)
 app.command("evaluate")(evaluate.evaluate)
+app.command("explain")(explain.explain)
+app.command("simulate")(simulate.simulate)
 app.add_typer(config.app, name="config")
+app.add_typer(bench.app, name="bench")
 
 
 def _version(wanted: bool) -> None:

@@ -1,0 +1,8 @@
+"""Side-by-side measurements: `reprise bench …`. Each writes JSON that other programs read."""
+
+import typer
+
+from jobs.bench import decode
+
+app = typer.Typer(no_args_is_help=True, help="Side-by-side measurements, written as JSON and a plot.")
+app.command("decode")(decode.decode)

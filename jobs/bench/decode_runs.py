@@ -1,0 +1,295 @@
+"""What `reprise bench decode` measures."""
+
+import gc
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jobs.bench import rivals
+from rewrite.generator import Generator, GeneratorConfig
+from rewrite.search import Candidate, SearchStats, search
+from rewrite.trie import TokenTrie
+from rewrite.trie_build import Ragged
+
+HEADER = (
+    f"{'texts':>8} {'batch':>5} {'k':>2}  {'system':24} {'ms/query':>9} {'forwards':>9} {'proved':>7} {'missed':>7} "
+    f"{'B/text':>8} {'built s':>8}"
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure; see the options of `reprise bench decode`."""
+
+    texts: Path | None
+    model: Path | None
+    sizes: list[int]
+    batches: list[int]
+    ks: list[int]
+    systems: list[str]
+    queries: int
+    edits: int
+    beams: int
+    threads: int
+    device: str
+    dict_limit: int
+    seed: int
+
+
+def machine(wanted: Settings) -> dict[str, Any]:
+    """Where and on what the rows were measured."""
+    import transformers
+
+    settings = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(wanted).items()}
+    return {
+        "processor": _processor(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        **settings,
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [x for x in info.read_text().splitlines() if x.startswith("model name")] if info.exists() else []
+    return names[0].split(":", 1)[1].strip() if names else platform.processor() or platform.machine()
+
+
+def rows(wanted: Settings) -> Iterator[dict[str, Any]]:
+    """All rows, tries by size, small first."""
+    torch.set_num_threads(wanted.threads)
+    generator = _generator(wanted)
+    texts = _texts(wanted)
+    for size in wanted.sizes:
+        rng = np.random.default_rng([wanted.seed, size])
+        chosen = [texts[i] for i in rng.choice(len(texts), size, replace=False)] if size < len(texts) else texts
+        yield from _rows_of_size(wanted, generator, chosen, rng)
+        gc.collect()
+
+
+def _generator(wanted: Settings) -> Generator:
+    generator = (
+        Generator.build(GeneratorConfig(), wanted.seed) if wanted.model is None else Generator.load(wanted.model)
+    )
+    generator.model.to(wanted.device).eval()
+    return generator
+
+
+def _texts(wanted: Settings) -> list[str]:
+    """Distinct texts, the file's first, then the grammar's, enough for the largest trie."""
+    texts = [] if wanted.texts is None else read_texts(wanted.texts)
+    missing = max(wanted.sizes) - len(texts)
+    if missing > 0:
+        from jobs.world.grammar import generate
+
+        more = generate(max(wanted.sizes), np.random.default_rng(wanted.seed))
+        texts = list(dict.fromkeys([*texts, *more]))
+    return texts
+
+
+def read_texts(path: Path) -> list[str]:
+    """Distinct normalised texts of a file: one a line, or the column `text` or `spoken` of a parquet file."""
+    from rewrite.text import normalise
+
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        names = [name for name in ("text", "spoken") if name in pq.read_schema(path).names]
+        if not names:
+            raise ValueError(f"{path} has neither a column text nor spoken; got {pq.read_schema(path).names}")
+        lines = pq.read_table(path, columns=names[:1]).column(0).to_pylist()
+    else:
+        lines = path.read_text().splitlines()
+    return [text for text in dict.fromkeys(normalise(line) for line in lines if line) if text]
+
+
+def misheard(text: str, edits: int, rng: np.random.Generator) -> str:
+    """`text` with 1 to `edits` characters replaced, dropped or inserted."""
+    letters = list(text)
+    for _ in range(int(rng.integers(1, edits + 1)) if edits else 0):
+        place = int(rng.integers(len(letters)))
+        wrong = "abcdefghijklmnopqrstuvwxyz"[rng.integers(26)]
+        letters[place : place + 1] = [[wrong], [], [wrong, letters[place]]][rng.integers(3)]
+        letters = letters or [wrong]
+    return "".join(letters)
+
+
+def _rows_of_size(
+    wanted: Settings, generator: Generator, texts: Sequence[str], rng: np.random.Generator
+) -> Iterator[dict[str, Any]]:
+    vocabulary = generator.vocabulary
+    members = Ragged.of([vocabulary.target(text) for text in texts])
+    start = time.perf_counter()
+    trie = TokenTrie.build(members)
+    built = {"ours": time.perf_counter() - start}
+    shape = rivals.Shape(generator.model, vocabulary.eos_id, wanted.beams, int(members.lengths.max()))
+    systems = _systems(wanted, shape, members, built)
+    weight = {name: rivals.bytes_of(system) for name, system in systems.items()}
+    most = max(wanted.queries, max(wanted.batches))
+    queries = [misheard(texts[i], wanted.edits, rng) for i in rng.integers(0, len(texts), most)]
+    for batch in wanted.batches:
+        for k in wanted.ks:
+            cell = _Cell(generator, trie, systems, shape, k)
+            count = -(-wanted.queries // batch) * batch
+            for low in range(0, count, batch):
+                cell.run([queries[i % most] for i in range(low, low + batch)])
+            for row in cell.rows():
+                name = row.pop("key")
+                size = trie.nbytes if name == "ours" else weight[name]
+                yield {
+                    "system": row.pop("system"), "texts": len(trie), "batch": batch, "k": k, **row, "queries": count,
+                    "bytes_per_text": None if size is None else size / len(trie), "build_seconds": built.get(name),
+                }  # fmt: skip
+
+
+def _systems(wanted: Settings, shape: rivals.Shape, members: Ragged, built: dict[str, float]) -> dict[str, Any]:
+    makers: dict[str, Callable[[], Any]] = {
+        "dict": lambda: rivals.DictConstrained(shape, members),
+        "marisa": lambda: rivals.MarisaConstrained(shape, members),
+        "csr": lambda: rivals.CsrConstrained(shape, members),
+        "free": lambda: rivals.Unconstrained(shape),
+    }
+    if len(members) > wanted.dict_limit:
+        makers.pop("dict")
+    if wanted.device != "cpu":
+        makers.pop("csr")
+    made = {}
+    gc.disable()  # nested dicts by the million: collecting them again and again is most of the time
+    for name in [name for name in wanted.systems if name in makers]:
+        start = time.perf_counter()
+        made[name] = makers[name]()
+        built[name] = time.perf_counter() - start
+    gc.enable()
+    gc.freeze()
+    return made
+
+
+class _Cell:
+    """One trie, batch size and k: all systems take turns over the batches."""
+
+    def __init__(
+        self, generator: Generator, trie: TokenTrie, systems: dict[str, Any], shape: rivals.Shape, k: int
+    ) -> None:
+        self.generator, self.trie, self.systems, self.k = generator, trie, systems, k
+        self.seconds = dict.fromkeys(["ours", *systems], 0.0)
+        self.forwards = dict.fromkeys(self.seconds, 0.0)
+        self.missed = dict.fromkeys(self.seconds, 0)
+        self.failed: dict[str, str] = {}
+        self.proved = self.count = 0
+        self._calls = 0
+        self._hook = shape.model.get_decoder().register_forward_pre_hook(self._count_call)
+        self._warm()
+
+    def _count_call(self, *_: Any) -> None:
+        self._calls += 1
+
+    def _warm(self) -> None:
+        """The first call of anything pays for what later calls share."""
+        ids, mask = self._inputs(["warm up"])
+        for name in self.seconds:
+            self._answer(name, ids, mask)
+
+    def _inputs(self, queries: Sequence[str]) -> tuple[Tensor, Tensor]:
+        return self.generator.pad([self.generator.vocabulary.source("forward", query) for query in queries])
+
+    def _answer(self, name: str, ids: Tensor, mask: Tensor) -> tuple[list[Any], float]:
+        """Best member of each query, and decoder forwards each query took part in on average."""
+        if name == "ours":
+            stats = SearchStats()
+            found = search(
+                self.generator.model, ids, mask, tries=[self.trie], k=self.k, prove=1, max_forwards=400, stats=stats
+            )
+            return [each[0] if each else None for each in found], float(np.mean(stats.query_forwards))
+        self._calls = 0
+        if name in self.failed:
+            return [None] * len(ids), 0.0
+        try:
+            return self.systems[name](ids, mask, self.k), self._calls
+        except (RuntimeError, ValueError, IndexError) as error:  # the rival's own failing: shown in its row
+            self.failed[name] = str(error).splitlines()[0][:200]
+            return [None] * len(ids), 0.0
+
+    def run(self, queries: Sequence[str]) -> None:
+        """Time every system on one batch; compare with our answers where they are proved."""
+        ids, mask = self._inputs(queries)
+        answers = {}
+        for name in self.seconds:
+            _wait(ids)
+            start = time.perf_counter()
+            answers[name], forwards = self._answer(name, ids, mask)
+            _wait(ids)
+            self.seconds[name] += time.perf_counter() - start
+            self.forwards[name] += forwards * len(queries)
+        self.count += len(queries)
+        for row, best in enumerate(answers["ours"]):
+            if isinstance(best, Candidate) and best.proved:
+                self.proved += 1
+                for name in self.systems:
+                    self.missed[name] += answers[name][row] != best.token_ids
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """One row per system."""
+        self._hook.remove()
+        for name in self.seconds:
+            ours = name == "ours"
+            row = {
+                "key": name,
+                "system": "reprise" if ours else self.systems[name].name,
+                "ms_per_query": 1e3 * self.seconds[name] / self.count,
+                "forwards_per_query": self.forwards[name] / self.count,
+                "proved_share": self.proved / self.count if ours else 0.0,
+                "missed_share": 0.0 if ours else self.missed[name] / max(self.proved, 1),
+            }
+            if name in self.failed:
+                row |= {"ms_per_query": None, "missed_share": None, "error": self.failed[name]}
+            yield row
+
+
+def _wait(on: Tensor) -> None:
+    if on.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row for the terminal."""
+
+    def cell(value: float | None, width: int, digits: int) -> str:
+        return f"{'-':>{width}}" if value is None else f"{value:{width}.{digits}f}"
+
+    return (
+        f"{row['texts']:8d} {row['batch']:5d} {row['k']:2d}  {row['system']:24} {cell(row['ms_per_query'], 9, 1)} "
+        f"{cell(row['forwards_per_query'], 9, 1)} {cell(row['proved_share'], 7, 3)} {cell(row['missed_share'], 7, 3)} "
+        f"{cell(row['bytes_per_text'], 8, 1)} {cell(row['build_seconds'], 8, 2)}"
+    )
+
+
+def draw(report: dict[str, Any], path: Path) -> None:
+    """Milliseconds per query over the size of the trie, a panel per batch size, for the smallest k."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    drawn = [row for row in report["rows"] if row["ms_per_query"] is not None]
+    batches = sorted({row["batch"] for row in drawn})
+    figure, panels = plt.subplots(1, len(batches), figsize=(4.5 * len(batches), 4), sharey=True, squeeze=False)
+    for panel, batch in zip(panels[0], batches, strict=True):
+        here = [row for row in drawn if row["batch"] == batch and row["k"] == min(r["k"] for r in drawn)]
+        for system in dict.fromkeys(row["system"] for row in here):
+            points = [(row["texts"], row["ms_per_query"]) for row in here if row["system"] == system]
+            panel.plot(*zip(*points, strict=True), marker="o", label=system)
+        panel.set(xscale="log", yscale="log", title=f"batch {batch}", xlabel="texts in the trie")
+        panel.grid(visible=True, alpha=0.3)
+    panels[0][0].set_ylabel("ms per query")
+    panels[0][0].legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
