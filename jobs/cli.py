@@ -20,6 +20,7 @@ app.command("rewrite")(rewrite.rewrite)
 app.command("evaluate")(evaluate.evaluate)
 app.command("explain")(explain.explain)
 app.command("simulate")(simulate.simulate)
+app.add_typer(bench.app, name="bench")
 app.add_typer(config.app, name="config")
 app.add_typer(bench.app, name="bench")
 

@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 import torch
@@ -76,6 +77,18 @@ def test_the_search_snippet_runs(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == 2
     assert all(line.split(maxsplit=2)[2] in names["texts"] for line in printed)
+
+
+def test_the_rewriter_snippet_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from rewrite import Rewriter
+    from rewrite.decision import Decision
+
+    # a stand-in with the real signatures: a call that the class would refuse is refused here too
+    stand_in = create_autospec(Rewriter, instance=True)
+    stand_in.rewrite.return_value = Decision("play ancient bridges", "global", 0.9, "rewritten")
+    monkeypatch.setattr(Rewriter, "load", lambda path: stand_in)
+    exec(next(b for b in blocks(README, "python") if "Rewriter" in b), {})
+    assert capsys.readouterr().out == "play ancient bridges global 0.9 rewritten\n"
 
 
 def test_the_settings_example_is_accepted(tmp_path: Path) -> None:

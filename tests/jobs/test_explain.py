@@ -1,0 +1,72 @@
+"""What `reprise explain` prints of one decision."""
+
+from typing import Any
+
+import pytest
+
+from jobs.explain import explain, in_words
+from rewrite import Rewriter
+from rewrite.decision import Candidate, Decision
+
+FOUND = Candidate("play ancient bridges", "global", ("look_up", "search"), 0.91, 0.8, {"ratio": 88.0, "channel": -4.5})
+
+
+class Stub:
+    """A rewriter with one candidate, and what it was asked."""
+
+    def __init__(self, decision: Decision) -> None:
+        self.decision = decision
+        self.asked: list[Any] = []
+
+    def rewrite_turn(self, turn: Any, explain: bool) -> Decision:
+        self.asked.append((turn.utterance, turn.user_id, turn.turns, explain))
+        return self.decision
+
+    def path(self, text: str) -> list[str]:
+        return ["play a", "ncient bridges"]
+
+    def evidence(self, source: str, target: str) -> dict[str, Any] | None:
+        return {"users": 4, "success_rate": 0.96789} if source == "play alien bridges" else None
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], decision: Decision, text: str) -> str:
+    stub = Stub(decision)
+    monkeypatch.setattr(Rewriter, "load", lambda path: stub)
+    explain(text, bundle=None, user="u1", turn=["louder"])  # type: ignore[arg-type]
+    assert stub.asked == [(text, "u1", ("louder",), True)]
+    return capsys.readouterr().out
+
+
+def test_a_rewrite_is_shown_with_scores_path_and_evidence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decision = Decision(FOUND.text, "global", 0.91, "rewritten", 0.95, (FOUND,))
+    out = shown(monkeypatch, capsys, decision, "Play Alien Bridges")
+    assert "query      'play alien bridges'" in out
+    assert "rewrite to 'play ancient bridges' from the global texts" in out
+    assert "look_up, search" in out
+    assert "-4.50" in out
+    assert "  path      play a│ncient bridges" in out
+    assert "  evidence  users 4, success rate 0.968" in out
+
+
+def test_a_turn_left_alone_says_why(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    out = shown(monkeypatch, capsys, Decision(None, None, 0.98, "no_candidate", 0.02), "stop")
+    assert "leave it alone: no text in force comes near (chance that it fails as it is: 0.02)" in out
+    assert "candidates none" in out
+
+
+def test_markup_in_a_text_is_printed_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = Candidate("play [bold]x[/bold]", "personal", ("own",), 0.1, 0.0)
+    out = shown(monkeypatch, capsys, Decision(None, None, 0.5, "unsure", 0.5, (odd,)), "play x")
+    assert "play [bold]x[/bold]" in out
+    assert "one of the user’s own texts" in out
+
+
+def test_every_reason_is_spelled_out() -> None:
+    from rewrite.decision import REASONS
+
+    for reason, meaning in REASONS.items():
+        assert meaning in in_words(Decision(None, None, 0.0, reason))
