@@ -5,6 +5,7 @@ the keys and values of their common ancestors: every token run so far has a row 
 the rows of its ancestors by a mask. The weights and sub-modules are the model's; tests compare with its own forward.
 """
 
+import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _CACHE_ROWS = 2048
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -369,10 +371,47 @@ def tree_decoder(model: Any) -> TreeDecoder:
         raise ValueError(f"search needs an encoder-decoder, got {type(model).__name__}, which has no encoder")
     weights = list(model.parameters())
     if any(weight.is_inference() for weight in weights):  # these do not count their changes
-        return _FAMILIES.get(model.config.model_type, ReplayDecoder)(model)
+        return _checked(model)
     state = tuple((weight.data_ptr(), weight._version, weight.dtype) for weight in weights)
     known = _REMEMBERED.get(model)
     if known is None or known[0] != state:
-        known = (state, _FAMILIES.get(model.config.model_type, ReplayDecoder)(model))
+        known = (state, _checked(model))
         _REMEMBERED[model] = known
     return known[1]
+
+
+def _checked(model: Any) -> TreeDecoder:
+    """The family's decoder if it agrees with the model's own forward, else the one that replays.
+
+    Other versions of transformers may change what a module does, and a model may have been changed by its user.
+    """
+    family = _FAMILIES.get(model.config.model_type, ReplayDecoder)
+    if family is ReplayDecoder:
+        return ReplayDecoder(model)
+    try:
+        decoder = family(model)
+        if _agrees(model, decoder):
+            return decoder
+        reason = "its scores differ from the model's own"
+    except (AttributeError, TypeError, RuntimeError) as error:
+        reason = str(error)
+    _LOG.warning("%s is not run over trees but path by path, which is slow: %s", type(model).__name__, reason)
+    return ReplayDecoder(model)
+
+
+def _agrees(model: Any, decoder: TreeDecoder) -> bool:
+    """Compare the logits of one short path."""
+    device = next(model.parameters()).device
+    source = torch.arange(4, device=device)[None] % decoder.vocabulary
+    path = torch.arange(5, device=device) * 7 % decoder.vocabulary
+    places = torch.arange(5, device=device)
+    packed = Packed(
+        path, places, None, 5, places[None], places <= places[None, :, None],
+        places[None], places[None], torch.zeros_like(places),
+    )  # fmt: skip
+    with torch.inference_mode():
+        ours = decoder.step(decoder.encode(model, source, torch.ones_like(source)), packed)
+        own = model(input_ids=source, attention_mask=torch.ones_like(source), decoder_input_ids=path[None]).logits[0]
+    exact = own.dtype == torch.float32
+    allowed = (1e-3 if exact else 0.1) * max(1.0, float(own.abs().max()))
+    return bool((ours - own.float()).abs().max() <= allowed)

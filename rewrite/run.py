@@ -33,7 +33,7 @@ class Plan:
 
     Attributes:
         query, root: [N] a query and the root of one of its indexes, by ascending query.
-        tokens: [B] label tokens of all indexes of a query.
+        tokens, members: [B] label tokens, and members, of all indexes of a query.
         longest: tokens of the longest member, eos included.
         shared: some query has several indexes, which may hold equal texts.
     """
@@ -43,6 +43,7 @@ class Plan:
     query: Array
     root: Array
     tokens: Array
+    members: Array
     longest: int
     shared: bool
 
@@ -61,9 +62,10 @@ class Plan:
         query_of, part_of = np.array(sorted(pairs), np.int64).reshape(-1, 2).T
         sizes = np.array([len(part.arrays.labels) for part in parts], np.int64)
         tokens = np.bincount(query_of, weights=sizes[part_of], minlength=len(queries)).astype(np.int64)
+        counts = [sum(len(trie) for trie in tries) for tries in queries]
         longest = max((_longest(part) for part in parts), default=0)
         shared = len(pairs) > len({query for query, _ in pairs})
-        return cls(forest, parts, query_of, forest.root[part_of], tokens, longest, shared)
+        return cls(forest, parts, query_of, forest.root[part_of], tokens, np.array(counts), longest, shared)
 
     def check(self, decoder: TreeDecoder) -> None:
         """Raise ValueError if the model cannot score the members."""
@@ -118,6 +120,9 @@ class Run:
         self.path_count = 1  # row 0: the empty path
         self.row_query = np.zeros(2048, np.int64)  # per cache row
         self.row_position = np.zeros(2048, np.int64)
+        # Where all members are wanted, or the set is tiny, nothing is gained by looking at the scores in between.
+        whole = np.where(plan.members <= k, packing.ahead_of_all, packing.ahead)
+        self.ahead = np.where(plan.tokens <= whole, plan.tokens + 1, 0)
         self.forwards = self.tokens = 0
         self._open_roots()
 
@@ -165,8 +170,7 @@ class Run:
 
     def _advance(self, paths: Paths, limit: Array) -> None:
         """Run the chains of these paths and open what they lead to."""
-        ahead = np.where(self.plan.tokens <= self.packing.ahead, self.packing.ahead, 0)
-        step = plan_step(paths, limit, ahead, self.forest, self.start_id)
+        step = plan_step(paths, limit, self.ahead, self.forest, self.start_id)
         path_rows = self._extend(step)
         gains = self._gains(step, path_rows)
         reached = outcome(step, gains, path_rows, self.forest, self.plan.shared)

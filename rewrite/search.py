@@ -105,7 +105,15 @@ def search(
         cache = decoder.encode(model, input_ids, mask, encoder_states)
         budget = Budget(max_forwards, max_ms)
         run = Run(
-            decoder, cache, plan, k, min(k, prove or k), budget, packing or Packing(), _start_id(model), mask.device
+            decoder,
+            cache,
+            plan,
+            k,
+            min(k, prove or k),
+            budget,
+            packing or Packing.of(mask.device.type),
+            _start_id(model),
+            mask.device,
         )
         run.finish()
     if stats is not None:
