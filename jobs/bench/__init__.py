@@ -2,7 +2,8 @@
 
 import typer
 
-from jobs.bench import decode
+from jobs.bench import corrections, decode
 
 app = typer.Typer(no_args_is_help=True, help="Side-by-side measurements, written as JSON and a plot.")
 app.command("decode")(decode.decode)
+app.command("corrections")(corrections.corrections)

@@ -88,7 +88,9 @@ def signals(turns: list[Row], scales: Any, medians: dict[str, float]) -> None:
         for name, edges in (("asr", scales.asr_edges), ("nlu", scales.nlu_edges)):
             value = turn[f"{name}_confidence"]
             turn[f"signal_{name}"] = 0 if value is None else 1 + sum(value >= e for e in edges)
-        opening = r"(no|nope|wrong|stop|cancel|i said|i meant|i mean|not that|that's not|that is not|that's wrong|actually)\b"
+        opening = (
+            r"(no|nope|wrong|stop|cancel|i said|i meant|i mean|not that|that's not|that is not|that's wrong|actually)\b"
+        )
         turn["signal_words"] = int(bool(turn["next"] and re.match(opening, turn["next"]["text"])))
         same_user = previous is not None and previous["user_id"] == turn["user_id"]
         before = previous["signal_followup"] if same_user else 0

@@ -1,0 +1,95 @@
+"""Files of labelled request pairs: reading them, and cross-validation by blocks of time."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mining import kinds
+from mining.pair_features import Pair
+
+COLUMNS = ("first", "response", "second", "executed", "gap_s", "label")
+
+
+def read_pairs(path: Path) -> tuple[list[Pair], NDArray[np.int64]]:
+    """Pairs in the order of the file, which is the order of time, with their classes.
+
+    Neighbouring rows that share a request are one session: they are each other's window.
+
+    Raises:
+        ValueError: the file is missing, or lacks a column, or holds an unknown label.
+    """
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; expected labelled pairs as parquet")
+    table = pq.read_table(path)
+    missing = [name for name in COLUMNS if name not in table.column_names]
+    if missing:
+        raise ValueError(f"{path}: missing {', '.join(missing)}; got {', '.join(table.column_names)}; expected {COLUMNS}")
+    rows = table.select(list(COLUMNS)).to_pylist()
+    unknown = sorted({str(row["label"]) for row in rows} - set(kinds.CLASSES))
+    if unknown:
+        raise ValueError(f"{path}: unknown labels {unknown}; expected {list(kinds.CLASSES)}")
+    labels = np.array([kinds.CLASSES.index(row["label"]) for row in rows], dtype=np.int64)
+    return [_pair(rows, at) for at in range(len(rows))], labels
+
+
+def _pair(rows: list[dict[str, Any]], at: int) -> Pair:
+    row = rows[at]
+    before = rows[at - 1] if at and rows[at - 1]["second"] == row["first"] else None
+    after = rows[at + 1] if at + 1 < len(rows) and rows[at + 1]["first"] == row["second"] else None
+    return Pair(
+        row["first"],
+        row["second"],
+        float(row["executed"]),
+        float(row["gap_s"]),
+        row["response"] or "",
+        before=before["first"] if before else None,
+        before_executed=float(before["executed"]) if before else -1.0,
+        before_gap_s=float(before["gap_s"]) if before else 0.0,
+        after=after["second"] if after else None,
+        second_executed=float(after["executed"]) if after else -1.0,
+    )
+
+
+def time_blocks(n: int, folds: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Training and test rows of `folds` contiguous blocks; the rows beside a block, which share its window, in neither."""
+    for block in np.array_split(np.arange(n), folds):
+        train = np.ones(n, dtype=bool)
+        train[max(0, block[0] - 2) : block[-1] + 3] = False
+        yield np.flatnonzero(train), block
+
+
+def held_out(rows: NDArray[np.float64], labels: NDArray[np.int64], folds: int) -> NDArray[np.float64]:
+    """(N, classes): every block's probabilities by a model that has not seen its time."""
+    probabilities = np.zeros((len(rows), len(kinds.CLASSES)))
+    for train, test in time_blocks(len(rows), folds):
+        probabilities[test] = kinds.fit(rows[train], labels[train]).probabilities(rows[test])
+    return probabilities
+
+
+def nested_guess(rows: NDArray[np.float64], labels: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
+    """(N,) classes where a block's model and its cuts both come from the other blocks only."""
+    guess = np.zeros(len(rows), dtype=np.int64)
+    for train, test in time_blocks(len(rows), folds):
+        cuts = kinds.best_cuts(held_out(rows[train], labels[train], 5), labels[train])
+        model = kinds.fit(rows[train], labels[train], 0, *cuts)
+        guess[test] = model.decide(model.probabilities(rows[test]))
+    return guess
+
+
+def scores(labels: NDArray[np.int64], guess: NDArray[np.int64]) -> dict[str, float]:
+    """f1 (correction against new), its precision and recall, macro_f1 and F1 by kind."""
+    truth, said = labels > 0, guess > 0
+    hit = float((truth & said).sum())
+    by_kind = {f"f1_{name}": kinds.f1(labels == n, guess == n) for n, name in enumerate(kinds.CLASSES)}
+    return {
+        "f1": kinds.f1(truth, said),
+        "precision": hit / max(1.0, float(said.sum())),
+        "recall": hit / max(1.0, float(truth.sum())),
+        "macro_f1": kinds.macro_f1(labels, guess),
+        **by_kind,
+    }

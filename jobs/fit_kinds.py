@@ -1,0 +1,29 @@
+"""Train the model of follow-ups that ships with the project: `python -m jobs.fit_kinds PAIRS`."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def fit_kinds(
+    pairs: Annotated[Path, typer.Argument(help="Labelled pairs: first, response, second, executed, gap_s, label.")],
+    out: Annotated[Path | None, typer.Option(help="Where the model goes; default: into the package.")] = None,
+    folds: Annotated[int, typer.Option(help="Blocks of time that the cuts are chosen by.")] = 10,
+) -> None:
+    """Fit on all pairs; the cuts come from probabilities of blocks that their model had not seen."""
+    from jobs.correction_pairs import held_out, read_pairs
+    from jobs.rundir import sha256
+    from mining import kinds
+
+    read, labels = read_pairs(pairs)
+    rows = kinds.matrix(read)
+    cuts = kinds.best_cuts(held_out(rows, labels, folds), labels)
+    model = dataclasses.replace(kinds.fit(rows, labels, 0, *cuts), trained_on=sha256(pairs))
+    (out or kinds.DEFAULT_PATH).write_text(model.to_json() + "\n", encoding="utf-8")
+    typer.echo(f"{len(labels)} pairs, cuts {cuts}, written to {out or kinds.DEFAULT_PATH.name}")
+
+
+if __name__ == "__main__":
+    typer.run(fit_kinds)

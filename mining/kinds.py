@@ -1,0 +1,164 @@
+"""Telling a recognition correction from a rewording from a new request: the trained model of follow-ups.
+
+The mean of a multinomial logistic regression and gradient-boosted trees over `mining.pair_features`: on few thousand
+labelled pairs the two err on different ones. Shipped as JSON, so that loading it runs no code.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mining.pair_features import NAMES, Pair, features
+
+Array = NDArray[np.float64]
+
+CLASSES = ("new_command", "command_correction", "asr_correction")
+"""Kinds that the model tells apart: column numbers of its probabilities."""
+
+DEFAULT_PATH = Path(__file__).parent / "models" / "kinds.json"
+
+
+@dataclass(frozen=True)
+class KindModel:
+    """Weights of both halves, and where to cut their mean."""
+
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    weights: tuple[tuple[float, ...], ...]
+    """(classes, features) of the logistic half, over standardised features."""
+    offsets: tuple[float, ...]
+    trees: str
+    """LightGBM's text form of the boosted half."""
+    threshold: float = 0.5
+    """P(correction of either kind) from which a pair is one."""
+    asr_weight: float = 1.0
+    """What P(recognition correction) is multiplied with before it is compared with P(rewording)."""
+    trained_on: str = ""
+    """SHA-256 of the labelled file, so that nobody scores the model on what it has learned by heart."""
+
+    @cached_property
+    def _booster(self) -> Any:
+        import lightgbm
+
+        return lightgbm.Booster(model_str=self.trees)
+
+    def probabilities(self, rows: Array) -> Array:
+        """(N, classes) from feature rows (N, features), each summing to 1."""
+        if not len(rows):
+            return np.zeros((0, len(CLASSES)))
+        return (self._logistic(rows) + np.asarray(self._booster.predict(rows, num_threads=1))) / 2
+
+    def _logistic(self, rows: Array) -> Array:
+        logits = (rows - np.array(self.mean)) / np.array(self.scale) @ np.array(self.weights).T + np.array(self.offsets)
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        result: Array = odds / odds.sum(axis=1, keepdims=True)
+        return result
+
+    def decide(self, probabilities: Array) -> NDArray[np.int64]:
+        """(N,) class numbers."""
+        return decide(probabilities, self.threshold, self.asr_weight)
+
+    def to_json(self) -> str:
+        """The whole model as JSON."""
+        return json.dumps({name: getattr(self, name) for name in _FIELDS}, indent=0)
+
+    @staticmethod
+    def from_json(text: str) -> "KindModel":
+        """The model that `to_json` wrote.
+
+        Raises:
+            ValueError: its features are not the ones that this version computes.
+        """
+        got = json.loads(text)
+        if len(got["mean"]) != len(NAMES):
+            raise ValueError(
+                f"the model has {len(got['mean'])} features; expected {len(NAMES)}. Was it trained by another version?"
+            )
+        weights = tuple(tuple(row) for row in got["weights"])
+        return KindModel(**{**got, "weights": weights, **{n: tuple(got[n]) for n in ("mean", "scale", "offsets")}})
+
+
+_FIELDS = ("mean", "scale", "weights", "offsets", "trees", "threshold", "asr_weight", "trained_on")
+
+
+def decide(probabilities: Array, threshold: float, asr_weight: float) -> NDArray[np.int64]:
+    """Class numbers: new below `threshold` of either correction, else the likelier of the two."""
+    heard_wrong = probabilities[:, 2] * asr_weight > probabilities[:, 1]
+    corrected = 1 - probabilities[:, 0] >= threshold
+    return np.where(corrected, np.where(heard_wrong, 2, 1), 0).astype(np.int64)
+
+
+def default_model() -> KindModel:
+    """The model that ships with the project."""
+    return KindModel.from_json(DEFAULT_PATH.read_text(encoding="utf-8"))
+
+
+def matrix(pairs: Iterable[Pair]) -> Array:
+    """Feature rows (N, features) in the order of NAMES."""
+    rows = [list(features(pair).values()) for pair in pairs]
+    return np.array(rows, dtype=np.float64).reshape(len(rows), len(NAMES))
+
+
+def fit(rows: Array, labels: NDArray[np.int64], seed: int = 0, threshold: float = 0.5, asr_weight: float = 1.0) -> KindModel:
+    """Fit both halves on labelled rows (N, features) and classes (N,)."""
+    import lightgbm
+    from sklearn.linear_model import LogisticRegression
+
+    mean, scale = rows.mean(axis=0), rows.std(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    linear = LogisticRegression(C=0.1, max_iter=5000).fit((rows - mean) / scale, labels)
+    data = lightgbm.Dataset(rows, label=labels, params={"verbose": -1})
+    trees = lightgbm.train({**_TREES, "seed": seed}, data, num_boost_round=250)
+    rounded = lambda values: tuple(round(float(v), 6) for v in values)  # noqa: E731
+    return KindModel(
+        rounded(mean),
+        rounded(scale),
+        tuple(rounded(row) for row in linear.coef_),
+        rounded(linear.intercept_),
+        trees.model_to_string(),
+        threshold,
+        asr_weight,
+    )
+
+
+_TREES: dict[str, Any] = {
+    "objective": "multiclass",
+    "num_class": len(CLASSES),
+    "learning_rate": 0.025,
+    "num_leaves": 8,
+    "min_child_samples": 15,
+    "colsample_bytree": 0.5,
+    "subsample": 0.8,
+    "subsample_freq": 1,
+    "reg_lambda": 5.0,
+    "verbose": -1,
+    "num_threads": 1,
+    "deterministic": True,
+    "force_row_wise": True,
+}
+
+
+def best_cuts(probabilities: Array, labels: NDArray[np.int64]) -> tuple[float, float]:
+    """threshold with the best F1 of correction against new, then asr_weight with the best macro F1."""
+    thresholds = [round(0.2 + 0.02 * n, 2) for n in range(26)]
+    threshold = max(thresholds, key=lambda t: f1(labels > 0, 1 - probabilities[:, 0] >= t))
+    weights = [round(0.6 + 0.2 * n, 1) for n in range(13)]
+    return threshold, max(weights, key=lambda w: macro_f1(labels, decide(probabilities, threshold, w)))
+
+
+def f1(truth: NDArray[np.bool_], guess: NDArray[np.bool_]) -> float:
+    """F1 of a class: 2 TP / (2 TP + FP + FN); 0 where there is neither truth nor guess."""
+    hit = int((truth & guess).sum())
+    total = int(truth.sum() + guess.sum())
+    return 2 * hit / total if total else 0.0
+
+
+def macro_f1(truth: NDArray[np.int64], guess: NDArray[np.int64], classes: Sequence[int] = (0, 1, 2)) -> float:
+    """Mean of the classes' F1."""
+    return float(np.mean([f1(truth == c, guess == c) for c in classes]))
