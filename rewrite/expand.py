@@ -6,6 +6,7 @@ import numpy as np
 
 from rewrite.forest import Forest
 from rewrite.frontier import DEPTH, NODE, OFFSET, PATH, Paths
+from rewrite.guide import TAIL, Guide
 from rewrite.trie_build import Array, ragged_range
 
 _HASH_BASE = np.uint64(6364136223846793005)  # odd; keys wrap around at 64 bits
@@ -17,21 +18,27 @@ class Packing:
 
     Attributes:
         width: paths a query advances in one forward.
+        width_early: the same while no k members are known.
         leaders: how many of those run their forced tokens to the next branch, or `chain` of them.
         chain: forced tokens a path advances at most in one forward.
         chain_early: the same for the paths behind the leaders while no k members are known.
         chain_per_nat: forced tokens to run per nat that a path may still lose.
         depth_credit: nats a token of depth is worth when choosing which paths go first.
+        guess: tokens that the first leader may run ahead, along branches that the query suggests, until k are known.
+        guess_late: forwards after that in which it still may.
         ahead: sets of texts of up to so many tokens are scored whole in one forward.
         ahead_of_all: the same where all members are asked for.
     """
 
     width: int = 32
+    width_early: int = 6
     leaders: int = 2
     chain: int = 32
     chain_early: int = 2
     chain_per_nat: float = 0.5
     depth_credit: float = 0.5
+    guess: int = 48
+    guess_late: int = 3
     ahead: int = 100
     ahead_of_all: int = 4096
 
@@ -41,7 +48,7 @@ class Packing:
         return (
             cls()
             if device == "cpu"
-            else cls(width=128, chain_early=8, chain_per_nat=2.0, ahead=8192, ahead_of_all=32768)
+            else cls(128, 32, 4, 64, 8, 2.0, guess=64, guess_late=3, ahead=8192, ahead_of_all=32768)
         )
 
 
@@ -81,7 +88,7 @@ class Step:
 
 @dataclass
 class _Chain:
-    """The rows of one generation."""
+    """The rows of one generation. `tail` [R, 3] are the last tokens of each path, where branches are guessed."""
 
     paths: Paths
     parent: Array
@@ -89,6 +96,27 @@ class _Chain:
     start: Array
     done: Array
     member: Array
+    tail: Array | None = None
+
+    def pick(self, rows: Array) -> "_Chain":
+        """The chains at these rows."""
+        parent, size, start, done, member = (
+            x[rows] for x in (self.parent, self.size, self.start, self.done, self.member)
+        )
+        tail = None if self.tail is None else self.tail[rows]
+        return _Chain(self.paths.pick(rows), parent, size, start, done, member, tail)
+
+    def follow(self, before: Array, forest: Forest) -> None:
+        """Set `tail`, given the tails [R, 3] before these chains."""
+        self.tail = np.empty_like(before)
+        rows = np.arange(len(before))
+        for back in range(1, TAIL + 1):
+            column = self.size - back  # of the chain; negative: still before it
+            offset = self.paths.item[:, OFFSET] + column
+            own = forest.token(np.maximum(self.start + offset, 0))
+            own[offset < 0] = -1  # the start token
+            earlier = before[rows, np.clip(TAIL + column, 0, TAIL - 1)]
+            self.tail[:, TAIL - back] = np.where(column >= 0, own, earlier)
 
     @classmethod
     def of(cls, paths: Paths, parent: Array, limit: Array, forest: Forest) -> "_Chain":
@@ -100,16 +128,32 @@ class _Chain:
         return cls(paths, parent, size, start, size == rest, member)
 
 
-def plan_step(paths: Paths, limit: Array, ahead: Array, forest: Forest, start_id: int) -> Step:
-    """Lay out a step.
+@dataclass
+class Ahead:
+    """What may be run below branches whose scores are not known yet.
 
-    Args:
-        limit: [R] forced tokens to run of each path at most.
-        ahead: [B] tokens each query may spend below the branches of this step.
+    Attributes:
+        whole: [B] tokens of each query's indexes if they are small enough to be run whole, else 0.
+        guess: [B] tokens that may be run along guessed branches.
+        leads: [R] the paths that guesses go on from; tail: [R, 3] their last tokens.
     """
+
+    whole: Array
+    guess: Array
+    leads: Array
+    tail: Array
+    guide: Guide
+
+
+def plan_step(paths: Paths, limit: Array, ahead: Ahead, forest: Forest, start_id: int) -> Step:
+    """Lay out a step; `limit` [R] forced tokens to run of each path at most."""
     chains = [_Chain.of(paths, np.full(len(paths), -1), limit, forest)]
+    guesses = bool((ahead.guess[paths.query] > 0).any())
+    if guesses:
+        chains[0].follow(ahead.tail, forest)
     branch, child, child_row = [], [], []
-    first, spent = 0, ahead.copy()
+    first, leads = 0, ahead.leads
+    whole, guess = ahead.whole.copy(), ahead.guess.copy()
     while True:
         last = chains[-1]
         ends = np.flatnonzero(last.done & ~last.member)
@@ -117,7 +161,11 @@ def plan_step(paths: Paths, limit: Array, ahead: Array, forest: Forest, start_id
         parent = ends[parent]
         branch.append(first + parent)
         child.append(node)
-        chosen, lower = _next_generation(last, parent, node, spent, forest)
+        if guesses:
+            chosen, lower = _guessed(last, leads, parent, node, guess, ahead.guide, forest)
+            leads = np.ones(len(chosen), bool)
+        else:
+            chosen, lower = _next_generation(last, parent, node, whole, forest)
         first += len(last.size)
         rows = np.full(len(node), -1)
         rows[chosen] = first + np.arange(len(chosen))
@@ -129,27 +177,48 @@ def plan_step(paths: Paths, limit: Array, ahead: Array, forest: Forest, start_id
     return _lay_out(chains, np.concatenate(branch), np.concatenate(child), np.concatenate(child_row), forest, start_id)
 
 
+def _guessed(
+    above: _Chain, leads: Array, parent: Array, node: Array, left: Array, guide: Guide, forest: Forest
+) -> tuple[Array, _Chain]:
+    """The children that the query suggests below the leading paths, while their tokens last. Lowers `left`."""
+    some = np.flatnonzero(leads[parent] & (left[above.paths.query[parent]] > 0))
+    if not len(some) or above.tail is None:
+        return some[:0], above
+    row = parent[some]
+    query = above.paths.query[row]
+    depth = above.paths.item[row, DEPTH] + above.size[row]
+    likely = guide.next_id(query, above.tail[row], depth) == forest.token(forest.span(node[some])[0])
+    chosen, row, query = some[likely], row[likely], query[likely]
+    chain = _below(above, row, node[chosen], left[query], forest)
+    chain.follow(above.tail[row], forest)
+    kept = chain.size > 0
+    left -= np.bincount(query, weights=chain.size, minlength=len(left)).astype(np.int64)
+    return chosen[kept], chain.pick(kept)
+
+
+def _below(above: _Chain, parent: Array, node: Array, limit: Array, forest: Forest) -> _Chain:
+    """Chains of children whose scores are not known yet."""
+    item = above.paths.item[parent]
+    item[:, DEPTH] += above.size[parent]
+    item[:, NODE], item[:, OFFSET] = node, 0
+    paths = Paths(above.paths.query[parent], np.zeros(len(node)), item, np.zeros(len(node), np.uint64))
+    return _Chain.of(paths, parent, limit, forest)
+
+
 def _next_generation(above: _Chain, parent: Array, node: Array, spent: Array, forest: Forest) -> tuple[Array, _Chain]:
     """Children to run before their scores are known, in order while their query's tokens last. Lowers `spent`."""
     none = np.zeros(0, np.int64)
     if not len(node) or not (spent > 0).any():
         return none, above
     query = above.paths.query[parent]
-    item = above.paths.item[parent]
-    item[:, DEPTH] += above.size[parent]
-    item[:, NODE], item[:, OFFSET] = node, 0
-    lower = Paths(query, np.zeros(len(node)), item, np.zeros(len(node), np.uint64))
-    chain = _Chain.of(lower, parent, np.full(len(node), np.iinfo(np.int64).max), forest)
+    chain = _below(above, parent, node, np.full(len(node), np.iinfo(np.int64).max), forest)
     order = query.argsort(kind="stable")
     running = np.cumsum(chain.size[order])
     sizes = np.bincount(query, weights=chain.size, minlength=len(spent)).astype(np.int64)
     running -= (np.cumsum(sizes) - sizes)[query[order]]
     chosen = np.sort(order[(running <= spent[query[order]]) & (chain.size[order] > 0)])
     spent -= np.bincount(query[chosen], weights=chain.size[chosen], minlength=len(spent)).astype(np.int64)
-    picked = _Chain(
-        lower.pick(chosen), parent[chosen], *(x[chosen] for x in (chain.size, chain.start, chain.done, chain.member))
-    )
-    return chosen, picked
+    return chosen, chain.pick(chosen)
 
 
 def _lay_out(

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from rewrite.decoder import Packed, TreeCache, TreeDecoder
-from rewrite.expand import Packing, Step, outcome, plan_step
+from rewrite.expand import Ahead, Packing, Step, outcome, plan_step
 from rewrite.forest import Forest
 from rewrite.frontier import DEPTH, NODE, OFFSET, PATH, Best, Frontier, Paths
+from rewrite.guide import TAIL, Guide
 from rewrite.trie import TokenTrie, TriePart
 from rewrite.trie_build import Array
 
@@ -105,8 +106,10 @@ class Run:
         budget: Budget,
         packing: Packing,
         start_id: int,
+        guide: Guide,
         device: torch.device,
     ) -> None:
+        self.guide = guide
         self.decoder, self.cache, self.plan, self.forest = decoder, cache, plan, plan.forest
         self.prove, self.budget, self.packing, self.start_id, self.device = prove, budget, packing, start_id, device
         count = len(plan.tokens)
@@ -115,14 +118,16 @@ class Run:
         self.left = np.full(count, -np.inf)
         self.given_up = self.left.copy()
         self.spent = np.zeros(count, np.int64)
+        self.late = np.zeros(count, np.int64)  # forwards since k members are known
         self.slot = np.arange(count)  # of each query among the encoder states still kept
         self.path = np.zeros((512, min(plan.longest, 64)), np.int64)
         self.path_count = 1  # row 0: the empty path
         self.row_query = np.zeros(2048, np.int64)  # per cache row
         self.row_position = np.zeros(2048, np.int64)
+        self.row_token = np.zeros(2048, np.int64)
         # Where all members are wanted, or the set is tiny, nothing is gained by looking at the scores in between.
         whole = np.where(plan.members <= k, packing.ahead_of_all, packing.ahead)
-        self.ahead = np.where(plan.tokens <= whole, plan.tokens + 1, 0)
+        self.whole = np.where(plan.tokens <= whole, plan.tokens + 1, 0)
         self.forwards = self.tokens = 0
         self._open_roots()
 
@@ -140,10 +145,23 @@ class Run:
         while True:
             self.left = np.maximum(self.given_up, self.open.prune(self.best.threshold))
             self._close_spent(deadline)
-            paths, rank = self.open.take(self.packing.width, self._needed())
+            needed = self._needed()
+            width = self._width(needed)
+            paths, rank = self.open.take(int(width.max()), needed)
             if not len(paths):
                 return
-            self._advance(paths, self._chain_limit(paths, rank))
+            inside = rank < width[paths.query]
+            if not inside.all():
+                self.open.put(paths.pick(~inside))
+                paths, rank = paths.pick(inside), rank[inside]
+            self._advance(paths, rank)
+
+    def _width(self, needed: Array) -> Array:
+        """[B] paths to advance: few until k members are known, then twice as many in each forward."""
+        late = needed > -np.inf
+        self.late += late
+        doubled = self.packing.width_early * 2.0 ** np.minimum(self.late, 20)
+        return np.where(late, np.minimum(doubled, self.packing.width), self.packing.width_early).astype(np.int64)
 
     def _needed(self) -> Array:
         """[B] the bound above which a path must be searched: that of the last member to prove, once k are known."""
@@ -168,9 +186,18 @@ class Run:
         limit = np.where(known, np.minimum(1 + slack * p.chain_per_nat, p.chain), p.chain_early)
         return np.where(rank < p.leaders, p.chain, limit).astype(np.int64)
 
-    def _advance(self, paths: Paths, limit: Array) -> None:
+    def _look_ahead(self, paths: Paths, rank: Array) -> Ahead:
+        """What may run before scores are known: tiny sets whole; of others, at first, what the query suggests."""
+        early = (self.late <= self.packing.guess_late) & (self.whole == 0)
+        depth = paths.item[:, DEPTH, None] - np.arange(TAIL, 0, -1)
+        rows = self.path[paths.item[:, PATH, None], np.maximum(depth, 0)]
+        tail = np.where(depth >= 1, self.row_token[rows], -1)
+        return Ahead(self.whole, np.where(early, self.packing.guess, 0), rank == 0, tail, self.guide)
+
+    def _advance(self, paths: Paths, rank: Array) -> None:
         """Run the chains of these paths and open what they lead to."""
-        step = plan_step(paths, limit, self.ahead, self.forest, self.start_id)
+        limit = self._chain_limit(paths, rank)
+        step = plan_step(paths, limit, self._look_ahead(paths, rank), self.forest, self.start_id)
         path_rows = self._extend(step)
         gains = self._gains(step, path_rows)
         reached = outcome(step, gains, path_rows, self.forest, self.plan.shared)
@@ -267,9 +294,12 @@ class Run:
         size = self.cache.size + len(step.row)
         if size > len(self.row_query):
             more = max(size, 2 * len(self.row_query)) - len(self.row_query)
-            self.row_query, self.row_position = np.pad(self.row_query, (0, more)), np.pad(self.row_position, (0, more))
+            self.row_query, self.row_position, self.row_token = (
+                np.pad(rows, (0, more)) for rows in (self.row_query, self.row_position, self.row_token)
+            )
         self.row_query[self.cache.size : size] = step.paths.query[step.row]
         self.row_position[self.cache.size : size] = step.position
+        self.row_token[self.cache.size : size] = step.token_ids
         passed = np.zeros(size, bool)
         passed[path[on_path]] = True
         rows = np.flatnonzero(passed)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from rewrite.decoder import tree_decoder
 from rewrite.expand import Packing
+from rewrite.guide import Guide
 from rewrite.run import Budget, Plan, Run
 from rewrite.trie import TokenTrie
 
@@ -113,6 +114,7 @@ def search(
             budget,
             packing or Packing.of(mask.device.type),
             _start_id(model),
+            Guide(input_ids.cpu().numpy(), mask.cpu().numpy()),
             mask.device,
         )
         run.finish()

@@ -64,7 +64,7 @@ def test_the_best_members_are_those_of_brute_force(family: str, count: int) -> N
         assert_equals_brute_force(found[row], model, ids[row : row + 1], mask[row : row + 1], members, 4)
 
 
-@pytest.mark.parametrize("packing", [Packing(1, 0, 1), Packing(2, 1, 3, 1), Packing(64, 64, 64, 64)])
+@pytest.mark.parametrize("packing", [Packing(1, 1, 0, 1), Packing(2, 1, 1, 3, 1), Packing(64, 64, 64, 64)])
 @pytest.mark.parametrize("family", ["t5", "pegasus", "blenderbot"])
 def test_how_forwards_are_packed_changes_nothing(family: str, packing: Packing) -> None:
     rng = np.random.default_rng(7)
@@ -128,9 +128,9 @@ def test_a_spent_budget_claims_no_proof() -> None:
     trie = TokenTrie.build(members)
     full = search(model, ids, mask, tries=[trie], k=1, max_forwards=10_000)[0]
     for forwards in range(1, 12):
-        for candidate in search(model, ids, mask, tries=[trie], k=1, max_forwards=forwards, packing=Packing(1, 0, 2))[
-            0
-        ]:
+        for candidate in search(
+            model, ids, mask, tries=[trie], k=1, max_forwards=forwards, packing=Packing(1, 1, 0, 2, guess=0)
+        )[0]:
             assert candidate.token_ids in trie
             assert candidate.log_prob <= full[0].log_prob + 1e-4
             if candidate.proved:

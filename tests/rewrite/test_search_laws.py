@@ -20,6 +20,8 @@ members_of = st.lists(st.lists(st.integers(3, 6), max_size=6).map(lambda ids: [*
 packings = st.builds(
     Packing,
     width=st.integers(1, 40),
+    width_early=st.integers(1, 40),
+    guess=st.integers(0, 12),
     leaders=st.integers(0, 3),
     chain=st.integers(1, 9),
     chain_early=st.integers(1, 4),
@@ -114,7 +116,7 @@ def test_proving_fewer_than_k_costs_no_more() -> None:
         stats = SearchStats()
         found = search(
             model_of("pegasus"), ids, mask, tries=[TokenTrie.build(members)], k=4, prove=prove, stats=stats,
-            max_forwards=10_000, packing=Packing(width=2),
+            max_forwards=10_000, packing=Packing(2, 2),
         )[0]  # fmt: skip
         spent[prove] = stats.tokens
         assert len(found) == 4
