@@ -1,9 +1,9 @@
 """Guess which way a path goes on, from the query itself.
 
-A rewrite repeats most of its query. Where the trie branches, the tokens that follow the same few tokens in the encoder's
-input say which child is likely, so that a leader can run several branches in one forward (the idea of prompt look-up
-decoding). A wrong guess costs a few tokens; scores and proofs do not depend on it. Where encoder and decoder use
-different ids the guesses find no child, and nothing is run ahead.
+A rewrite repeats most of its query. Where the trie branches, the tokens that follow the same few tokens in the
+encoder's input say which child is likely, so that a leader can run several branches in one forward (the idea of prompt
+look-up decoding). A wrong guess costs a few tokens; scores and proofs do not depend on it. Where encoder and decoder
+use different ids the guesses find no child, and nothing is run ahead.
 """
 
 import numpy as np
