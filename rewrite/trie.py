@@ -40,9 +40,16 @@ class TokenTrie:
     again or comes back in an old delta; only `restore` lets it in.
     """
 
-    def __init__(self, arrays: TrieArrays, eos_id: int | None, removed: Iterable[Sequence[int]] = ()) -> None:
+    def __init__(
+        self,
+        arrays: TrieArrays,
+        eos_id: int | None,
+        removed: Iterable[Sequence[int]] = (),
+        size: int | None = None,
+    ) -> None:
         self._eos_id = eos_id
-        size = int((np.diff(arrays.first_child.astype(np.int64)) == 0).sum())
+        if size is None:
+            size = int(np.count_nonzero(arrays.first_child[1:] == arrays.first_child[:-1]))
         gone = frozenset(tuple(map(int, row)) for row in removed)
         nothing = Ragged.of([])
         self._state = _State(TriePart(arrays), TriePart(build_arrays(nothing)), nothing, gone, size)
@@ -97,18 +104,7 @@ class TokenTrie:
     def __iter__(self) -> Iterator[list[int]]:
         """Members in lexicographic order of their ids, additions after the rest."""
         for part in self.parts:
-            yield from self._members(part).rows()
-
-    def _members(self, part: TriePart) -> Ragged:
-        member = np.diff(part.arrays.first_child.astype(np.int64)) == 0
-        if part.dead is not None:
-            member &= ~part.dead
-        rows = spell(part.arrays, np.flatnonzero(member))
-        if not len(rows):
-            return rows
-        start, lengths = rows.start, rows.lengths
-        order = sorted(range(len(rows)), key=lambda row: rows.flat[start[row] : start[row] + lengths[row]].tolist())
-        return Ragged(rows.flat[ragged_range(start[order], lengths[order])], lengths[order])
+            yield from sorted(_living(part).rows())
 
     def children(self, nodes: Array) -> tuple[Array, Array]:
         """Children of nodes of the built index, raggedly.
@@ -179,8 +175,9 @@ class TokenTrie:
     def merged(self) -> "TokenTrie":
         """The same members and the same removals, as one index."""
         state = self._state
-        members = [row for part in self.parts for row in _pieces(self._members(part))]
-        return TokenTrie(build_arrays(Ragged.of(members)), self._eos_id, state.removed)
+        living = [_living(part) for part in (state.base, state.delta)]
+        flat, lengths = (np.concatenate([getattr(rows, name) for rows in living]) for name in ("flat", "lengths"))
+        return TokenTrie(build_arrays(Ragged.of(Ragged(flat, lengths))), self._eos_id, state.removed)
 
     def _check_eos(self, rows: Ragged) -> None:
         eos_id = eos_of(rows)
@@ -201,10 +198,11 @@ class TokenTrie:
             raise ValueError(f"{directory} is not empty; a saved trie is never written over, choose a new directory")
         for name, array in _named(arrays).items():
             np.save(directory / f"{name}.npy", array)
+        about = {"format": FORMAT, "eos_id": self._eos_id, "size": state.size}
         removed = Ragged.of(sorted(state.removed))
         np.save(directory / "removed_ids.npy", removed.flat)
         np.save(directory / "removed_lengths.npy", removed.lengths)
-        (directory / "trie.json").write_text(json.dumps({"format": FORMAT, "eos_id": self._eos_id}) + "\n")
+        (directory / "trie.json").write_text(json.dumps(about) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> "TokenTrie":
@@ -224,7 +222,14 @@ class TokenTrie:
         if about.get("format") != FORMAT:
             raise ValueError(f"{directory} has trie format {about.get('format')}, this version reads {FORMAT}")
         _check_fit(arrays, directory)
-        return cls(arrays, about["eos_id"], removed.rows())
+        return cls(arrays, about["eos_id"], removed.rows(), about["size"])
+
+
+def _living(part: TriePart) -> Ragged:
+    """Members that were not removed, in the order of their nodes."""
+    arrays = part.arrays
+    member = arrays.first_child[1:] == arrays.first_child[:-1]
+    return spell(arrays, np.flatnonzero(member if part.dead is None else member & ~part.dead))
 
 
 def _pieces(rows: Ragged) -> list[Array]:
