@@ -117,7 +117,8 @@ class Frontier:
 class Best:
     """The k best members found of each query, best first; -inf and node -1 where fewer were found."""
 
-    def __init__(self, query_count: int, k: int) -> None:
+    def __init__(self, query_count: int, k: int, keyed: bool) -> None:
+        self.keyed = keyed  # equal texts are possible, as a query has several indexes
         self.log_prob = np.full((query_count, k), -np.inf)
         self.node = np.full((query_count, k), -1, np.int64)
         self.key = np.zeros((query_count, k), np.uint64)
@@ -140,10 +141,10 @@ class Best:
         at = (found.query, k + rank)
         log_prob[at], node[at], key[at] = found.bound, found.item[:, NODE], found.key
         log_prob, node, key = _sorted(log_prob, node, key)
-        again = np.tril(key[:, :, None] == key[:, None, :], -1) & (node >= 0)[:, None, :]
-        log_prob[again.any(2)] = -np.inf
-        node[again.any(2)] = -1
-        log_prob, node, key = _sorted(log_prob, node, key)
+        if self.keyed:
+            again = (np.tril(key[:, :, None] == key[:, None, :], -1) & (node >= 0)[:, None, :]).any(2)
+            log_prob[again], node[again] = -np.inf, -1
+            log_prob, node, key = _sorted(log_prob, node, key)
         self.log_prob, self.node, self.key = log_prob[:, :k], node[:, :k], key[:, :k]
 
 

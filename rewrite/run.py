@@ -113,7 +113,7 @@ class Run:
         self.decoder, self.cache, self.plan, self.forest = decoder, cache, plan, plan.forest
         self.prove, self.budget, self.packing, self.start_id, self.device = prove, budget, packing, start_id, device
         count = len(plan.tokens)
-        self.best = Best(count, k)
+        self.best = Best(count, k, plan.shared)
         self.open = Frontier(count, packing.depth_credit)
         self.left = np.full(count, -np.inf)
         self.given_up = self.left.copy()

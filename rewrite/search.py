@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rewrite.decoder import tree_decoder
+from rewrite.decoders import tree_decoder
 from rewrite.expand import Packing
 from rewrite.guide import Guide
 from rewrite.run import Budget, Plan, Run
