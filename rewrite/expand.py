@@ -30,7 +30,7 @@ class Packing:
         ahead_of_all: the same where all members are asked for.
     """
 
-    width: int = 32
+    width: int = 64
     width_early: int = 6
     leaders: int = 2
     chain: int = 32
