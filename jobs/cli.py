@@ -10,11 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs import bench, config, evaluate, explain, learn, mine, rewrite, run_demo, simulate
+from jobs import bench, config, evaluate, explain, import_ubi, learn, mine, rewrite, run_demo, simulate
 
 app = typer.Typer(name="reprise", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("demo")(run_demo.demo)
 app.command("mine")(mine.mine)
+app.command("import-ubi")(import_ubi.import_ubi)
 app.command("learn")(learn.learn)
 app.command("rewrite")(rewrite.rewrite)
 app.command("evaluate")(evaluate.evaluate)

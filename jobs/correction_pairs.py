@@ -28,7 +28,9 @@ def read_pairs(path: Path) -> tuple[list[Pair], NDArray[np.int64]]:
     table = pq.read_table(path)
     missing = [name for name in COLUMNS if name not in table.column_names]
     if missing:
-        raise ValueError(f"{path}: missing {', '.join(missing)}; got {', '.join(table.column_names)}; expected {COLUMNS}")
+        raise ValueError(
+            f"{path}: missing {', '.join(missing)}; got {', '.join(table.column_names)}; expected {COLUMNS}"
+        )
     rows = table.select(list(COLUMNS)).to_pylist()
     unknown = sorted({str(row["label"]) for row in rows} - set(kinds.CLASSES))
     if unknown:
@@ -56,7 +58,7 @@ def _pair(rows: list[dict[str, Any]], at: int) -> Pair:
 
 
 def time_blocks(n: int, folds: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Training and test rows of `folds` contiguous blocks; the rows beside a block, which share its window, in neither."""
+    """Training and test rows of `folds` contiguous blocks; rows beside a block, which share its window, in neither."""
     for block in np.array_split(np.arange(n), folds):
         train = np.ones(n, dtype=bool)
         train[max(0, block[0] - 2) : block[-1] + 3] = False

@@ -1,8 +1,10 @@
 """`reprise mine`: logs in, tables and stores out."""
 
+import hashlib
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +25,10 @@ def mine(
     pair_users: Annotated[int, typer.Option(help="Distinct users that must have made a reformulation.")] = 2,
     bad_share: Annotated[float, typer.Option(help="Share of bad rows above which the run fails.")] = 0.05,
     holdback: Annotated[float, typer.Option(help="Share of the newest days that past/ does not see; 0: none.")] = 0.25,
+    scrub: Annotated[str, typer.Option(help="Taken out of texts, comma-separated: email, number.")] = "",
+    names: Annotated[Path | None, typer.Option(help="Names to take out of texts, one a line.")] = None,
+    user_key: Annotated[Path | None, typer.Option(help="Key file: user ids become their HMAC-SHA256.")] = None,
+    forget: Annotated[Path | None, typer.Option(help="User ids, one a line, of whom no trace may remain.")] = None,
     shards: Annotated[int, typer.Option(help="Shards of the personal store.")] = 16,
     memory: Annotated[str, typer.Option(help="Java heap of a local Spark.")] = "4g",
     cores: Annotated[int, typer.Option(help="Cores of a local Spark; 0: all.")] = 0,
@@ -38,14 +44,76 @@ def mine(
         bad_share=bad_share,
         holdback=holdback,
         personal_shards=shards,
+        scrub=tuple(sorted(filter(None, scrub.split(",")))),
     )
+    guard = Guard.read(names, user_key, forget)
     started = time.monotonic()
 
     def say(message: str) -> None:
         typer.echo(f"{time.monotonic() - started:6.1f} s  {message}", err=True)
 
-    for line in run(logs, out, config, overwrite=overwrite, memory=memory, cores=cores or None, say=say):
+    for line in run(logs, out, config, guard=guard, overwrite=overwrite, memory=memory, cores=cores or None, say=say):
         typer.echo(line)
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What protects people in one run; only fingerprints of it are written down."""
+
+    names: tuple[str, ...] = ()
+    user_key: bytes = b""
+    forgotten: tuple[str, ...] = ()
+
+    @staticmethod
+    def read(names: Path | None, user_key: Path | None, forget: Path | None) -> "Guard":
+        """From the files that the command names.
+
+        Raises:
+            ValueError: a file is missing, or the key is shorter than 16 bytes.
+        """
+        key = _bytes(user_key)
+        if user_key is not None and len(key) < 16:
+            raise ValueError(f"{user_key}: the key has {len(key)} bytes; expected at least 16 random ones")
+        return Guard(_lines(names), key, _lines(forget))
+
+    def applied_to(self, config: "MineConfig") -> "MineConfig":
+        """`config` with the fingerprints, so that another list or key makes another run."""
+        lists = "\n".join([*sorted(self.forgotten), "", *sorted(self.names)])
+        return replace(
+            config,
+            user_key_id=_digest(b"reprise key " + self.user_key)[:16] if self.user_key else "",
+            forgotten_id=_digest(lists.encode()) if self.forgotten or self.names else "",
+            scrub=tuple(sorted({*config.scrub, *(["names"] if self.names else [])})),
+        )
+
+    def protect(self, spark: Any, rows: Any, scrub: tuple[str, ...]) -> Any:
+        """Rows without the forgotten, under pseudonyms, with gaps in texts: before anything else looks at them."""
+        from mining import privacy
+
+        if self.forgotten:
+            rows = privacy.without_users(rows, spark.createDataFrame([(u,) for u in self.forgotten], "user_id string"))
+        if self.user_key:
+            rows = privacy.with_pseudonyms(rows, self.user_key)
+        if scrub:
+            rows = privacy.scrubbed(rows, tuple(kind for kind in scrub if kind != "names"), self.names)
+        return rows
+
+
+def _bytes(path: Path | None) -> bytes:
+    if path is None:
+        return b""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    return path.read_bytes().strip()
+
+
+def _lines(path: Path | None) -> tuple[str, ...]:
+    lines = _bytes(path).decode("utf-8").splitlines()
+    return tuple(sorted({line.strip() for line in lines if line.strip()}))
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def run(
@@ -53,6 +121,7 @@ def run(
     out: Path,
     config: "MineConfig",
     *,
+    guard: Guard = Guard(),
     overwrite: bool = False,
     memory: str = "4g",
     cores: int | None = None,
@@ -66,6 +135,7 @@ def run(
     from jobs.rundir import complete, manifest_of, published, write_json
 
     inputs = fingerprints(logs)
+    config = guard.applied_to(config)
     identity = {"version": VERSION, "inputs": inputs, "config": config.as_dict()}
     if complete(out) and _same(manifest_of(out), identity):
         return [f"{out} is already complete: same inputs, same settings; nothing to do"]
@@ -75,7 +145,7 @@ def run(
         )
     with published(out, overwrite) as folder:
         total = sum(entry["bytes"] for entry in inputs)
-        manifest, report = _mine(logs, folder, config, memory, cores, say, total)
+        manifest, report = _mine(logs, folder, config, guard, memory, cores, say, total)
         write_json(folder / "report.json", report)
         write_json(folder / "manifest.json", _manifest(folder, identity, manifest))
     return _summary(out, manifest_of(out))
@@ -103,6 +173,7 @@ def _mine(
     logs: list[Path],
     folder: Path,
     config: "MineConfig",
+    guard: Guard,
     memory: str,
     cores: int | None,
     say: Callable[[str], None],
@@ -119,7 +190,9 @@ def _mine(
     stage = Stage(spark, Path(tempfile.mkdtemp(prefix="stage-", dir=folder)))
     try:
         say("judging rows")
-        rows, counts = mining.judge(spark, read_logs(spark, logs))
+        private = bool(guard.user_key or guard.forgotten or config.scrub)
+        rows = guard.protect(spark, read_logs(spark, logs), config.scrub)
+        rows, counts = mining.judge(spark, rows, private)
         mining.check(counts, config)
         split = mining.holdback_from(counts, config.holdback)
         job = mining.Run(spark, config, folder, stage, say, counts, split)

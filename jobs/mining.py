@@ -1,22 +1,37 @@
 """One mining run on Spark: judge, fit, write the turns, derive every other table, for all days and for the past."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.spark_tables import Stage, write_sorted, write_table
-from mining import chain, quarantine, reformulations, sessions, shards, signals, spaces, votes
+from mining import (
+    chain,
+    outcomes,
+    privacy,
+    quarantine,
+    reformulations,
+    sessions,
+    shards,
+    signals,
+    spaces,
+    suspects,
+    votes,
+)
 from mining.config import MineConfig
 from mining.defects import DefectModel, defect_probability, fit, prior_model
 from mining.store import write_global, write_personal
 
 Say = Callable[[str], None]
+T = TypeVar("T")
 
 
 @dataclass
@@ -29,6 +44,8 @@ class Counts:
     last: datetime | None = None
     twice: int = 0
     """Interaction ids that good rows share."""
+    plain: bool = False
+    """Whether every text of the log is plain, so that nothing needs Python to be normalised."""
 
     @property
     def good(self) -> int:
@@ -48,14 +65,23 @@ def look(rows: DataFrame) -> Counts:
     return counts
 
 
-def judge(spark: SparkSession, rows: DataFrame) -> tuple[DataFrame, Counts]:
-    """`rows` with text and reason, duplicates settled, and what was found in them."""
-    rows = quarantine.judged(rows)
-    counts = look(rows)
+def judge(spark: SparkSession, rows: DataFrame, private: bool = False) -> tuple[DataFrame, Counts]:
+    """`rows` with text and reason, duplicates settled, and what was found in them.
+
+    `private` forgets the lines of JSON as they came: what was protected in the columns stands there in the clear.
+    """
+    plain = quarantine.judged(rows, plain_only=True)
+    counts = look(plain)
+    counts.plain = quarantine.ODD not in counts.reasons
+    rows = plain if counts.plain else quarantine.judged(rows)
+    if private:
+        rows = rows.drop("_raw")
+    if not counts.plain:
+        counts = look(rows)
     if counts.twice:
         hashes = quarantine.id_hashes_seen_twice(rows).collect()
         rows = quarantine.without_duplicates(rows, spark.createDataFrame(hashes, "id_hash long"))
-        counts = look(rows)
+        counts = replace(look(rows), plain=counts.plain)
     return rows, counts
 
 
@@ -78,7 +104,8 @@ def check(counts: Counts, config: MineConfig) -> None:
 
 def holdback_from(counts: Counts, share: float) -> datetime | None:
     """Midnight from which days are held back: the newest `share` of the window's days; None where none can be."""
-    assert counts.first and counts.last
+    if counts.first is None or counts.last is None:
+        return None
     first, last = counts.first.date(), counts.last.date()
     days = (last - first).days + 1
     held = min(max(1, round(days * share)), days - 1) if share > 0 else 0
@@ -112,8 +139,12 @@ class Run:
 
 
 def sessioned(run: Run, rows: DataFrame) -> DataFrame:
-    """Good rows in user order, with sessions and follow-ups."""
-    rows = sessions.with_sessions(sessions.with_effective_text(rows), run.config.session_gap_s, run.split_iso)
+    """Good rows in user order, with sessions and follow-ups: the one shuffle by user.
+
+    Texts come first: Spark forgets how rows are spread once Python has touched them, and would shuffle again.
+    """
+    rows = sessions.with_effective_text(rows, run.counts.plain).repartition(max(1, run.files), "user_id")
+    rows = sessions.with_sessions(rows, run.config.session_gap_s, run.split_iso)
     return sessions.with_followup(rows, run.config.followup_gap_s)
 
 
@@ -169,7 +200,7 @@ def turns_of(run: Run, turns: DataFrame, scales: signals.Scales, medians: DataFr
 def mine(run: Run, rows: DataFrame) -> None:
     """Write every table and store of a run into `run.out`; `rows` are judged."""
     good = rows.where(F.col("reason").isNull())
-    spread = sessioned(run, good.repartition(max(1, run.files), "user_id"))
+    spread = sessioned(run, good)
     small = run.counts.good <= run.config.fit_turns
     turns = spread.persist() if small else spread  # a small log is judged and sorted once for fitting and writing
     run.say("fitting the defect model")
@@ -184,9 +215,10 @@ def mine(run: Run, rows: DataFrame) -> None:
         bad = run.spark.createDataFrame([], bad.schema)
     write_table(bad, run.out, "quarantine", 1)
     evidence = Evidence.gather(run, run.spark.read.schema(table.schema).parquet((run.out / "turns").as_uri()))
-    run.report["tables"] = derive(run, evidence, run.out)
+    work = [partial(derive, run, evidence, run.out)]
     if run.split:
-        run.report["past"] = derive(run, evidence.before(run.split), run.out / "past")
+        work.append(partial(derive, run, evidence.before(run.split), run.out / "past"))
+    at_once(work)
     run.say("building stores")
     write_stores(run)
 
@@ -199,24 +231,34 @@ class Evidence:
     moves: DataFrame
     pairs: DataFrame
     resolutions: DataFrame
+    exposures: DataFrame
 
     @staticmethod
     def gather(run: Run, turns: DataFrame) -> "Evidence":
         """Votes of all turns that count."""
         run.say("gathering evidence")
         counted = votes.counted(turns, run.config.max_turns_per_user_day)
-        parts: Iterable[DataFrame] = (f(counted) for f in (votes.asks, votes.moves, votes.pairs, votes.resolutions))
-        return Evidence(*(run.stage(part) for part in parts))
+        if run.config.scrub:
+            counted = votes.without_gaps(counted, privacy.GAP)
+        exposures = outcomes.exposures(counted, run.counts.plain)
+        parts = (*(kind(counted) for kind in (votes.asks, votes.moves, votes.pairs, votes.resolutions)), exposures)
+        return Evidence(*at_once([partial(run.stage, part) for part in parts]))
 
     def before(self, moment: datetime) -> "Evidence":
         """The votes of days before `moment`, a midnight."""
         day = F.lit(moment.date())
-        frames = (self.asks, self.moves, self.pairs, self.resolutions)
+        frames = (self.asks, self.moves, self.pairs, self.resolutions, self.exposures)
         return Evidence(*(frame.where(F.col("day") < day) for frame in frames))
 
 
-def derive(run: Run, evidence: Evidence, out: Path) -> dict[str, Any]:
-    """Write every table that follows from `evidence` into `out`; returns what the chain and spaces say of themselves."""
+def at_once(work: Sequence[Callable[[], T]]) -> list[T]:
+    """Results of `work`, two at a time: most of these queries end in one task, which leaves cores idle."""
+    with ThreadPoolExecutor(2) as pool:
+        return [future.result() for future in [pool.submit(task) for task in work]]
+
+
+def derive(run: Run, evidence: Evidence, out: Path) -> None:
+    """Write every table that follows from `evidence` into `out`."""
     config, where = run.config, " of the past" if out != run.out else ""
     files = max(1, run.files // 8)
     run.say(f"deriving spaces{where}")
@@ -227,16 +269,19 @@ def derive(run: Run, evidence: Evidence, out: Path) -> dict[str, Any]:
         "text_outcomes": spaces.text_outcomes(users, config.min_users),
         "reformulations": spaces.reformulations(evidence.pairs),
         "personal_rewrites": spaces.personal_rewrites(evidence.resolutions),
+        "rewrite_outcomes": outcomes.rewrite_outcomes(evidence.exposures),
+        "suspects": suspects.suspects(evidence.pairs, config.burst_users, config.unshared_pairs),
     }
     for name, frame in tables.items():
         write_table(frame, out, name, files)
     run.say(f"walking the chain{where}")
-    texts = run.stage(chain.nodes(evidence.moves))
-    edges = run.stage(chain.edges(evidence.moves, texts, config.pair_users))
+    moves = run.stage(votes.newest_days(evidence.moves, config.max_user_votes))
+    texts = run.stage(chain.nodes(moves))
+    edges = run.stage(chain.edges(moves, texts, config.pair_users, config.burst_users))
     reach = chain.reachable(edges, config.chain_steps, config.chain_min_reach, keep=run.stage)
     found = chain.rewrites(reach, texts, config.targets_per_source, config.chain_min_success)
-    write_table(found, out, "rewrites", files)
-    return {}
+    known = run.spark.read.parquet((out / "rewrite_outcomes").as_uri())
+    write_table(outcomes.without_withdrawn(found, known), out, "rewrites", files)
 
 
 def write_stores(run: Run) -> None:

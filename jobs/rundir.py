@@ -1,5 +1,6 @@
 """Run directories: written aside, published by one rename, never changed afterwards."""
 
+import ctypes
 import hashlib
 import json
 import os
@@ -86,12 +87,23 @@ def _post_order(folder: Path) -> Iterable[Path]:
 
 
 def _replace(temporary: Path, out: Path, overwrite: bool) -> None:
-    old = out.parent / f"{out.name}.old-{os.getpid()}"
     if out.exists() and overwrite:
-        out.rename(old)
+        if _exchange(temporary, out):  # the old run is now the temporary folder, which the caller removes
+            fsync(out.parent)
+            return
+        out.rename(out.parent / f"{out.name}.old-{os.getpid()}")
     temporary.rename(out)
     fsync(out.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(out.parent / f"{out.name}.old-{os.getpid()}", ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two folders' names in one step, so that no reader ever finds neither; False where the system cannot."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "renameat2"):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(libc.renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
 
 
 def _sweep(out: Path) -> None:

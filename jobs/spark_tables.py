@@ -1,5 +1,6 @@
 """Writing DataFrames as parquet folders whose bytes depend on their rows only."""
 
+import itertools
 import shutil
 from pathlib import Path
 
@@ -13,14 +14,16 @@ SORT = {
     "utterances": ("text",),
     "personal": ("user", "text"),
     "text_outcomes": ("text",),
+    "rewrite_outcomes": ("source", "target"),
+    "suspects": ("kind", "user", "source", "target"),
     "quarantine": ("reason", "raw"),
 }
 """The order of rows in every table; its first column also spreads the rows over files."""
 
 
-def write_table(frame: DataFrame, folder: Path, name: str, files: int) -> None:
+def write_table(frame: DataFrame, folder: Path, name: str, files: int, order: tuple[str, ...] | None = None) -> None:
     """Write table `name` into `folder/name` as `part-NNNNN.parquet`, at most `files` of them."""
-    order = SORT[name]
+    order = order or SORT[name]
     spread = frame.repartition(files, order[0]) if files > 1 else frame.repartition(1)
     write_sorted(spread.sortWithinPartitions(*order), folder / name)
 
@@ -40,12 +43,11 @@ class Stage:
 
     def __init__(self, spark: SparkSession, folder: Path) -> None:
         """Tables go under `folder`, which is removed by `close`."""
-        self.spark, self.folder, self.count = spark, folder, 0
+        self.spark, self.folder, self.numbers = spark, folder, itertools.count(1)
 
     def __call__(self, frame: DataFrame) -> DataFrame:
         """`frame` as a table on disk."""
-        self.count += 1
-        path = (self.folder / f"stage-{self.count:03d}").as_uri()
+        path = (self.folder / f"stage-{next(self.numbers):03d}").as_uri()
         frame.write.parquet(path)
         return self.spark.read.schema(frame.schema).parquet(path)
 

@@ -16,3 +16,8 @@ def wilson_lower(rate: Column, n: Column) -> Column:
     middle = rate + Z * Z / (2 * n)
     half = Z * F.sqrt(F.greatest(rate * (1 - rate), F.lit(0.0)) / n + Z * Z / (4 * n * n))
     return F.when(n > 0, F.greatest((middle - half) / (1 + Z * Z / n), F.lit(0.0))).otherwise(F.lit(0.0))
+
+
+def wilson_upper(rate: Column, n: Column) -> Column:
+    """Upper end of Wilson's interval; 1 where `n` is 0."""
+    return F.when(n.cast("double") > 0, 1 - wilson_lower(1 - rate, n)).otherwise(F.lit(1.0))

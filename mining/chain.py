@@ -53,13 +53,14 @@ def nodes(moves: DataFrame) -> DataFrame:
     )
 
 
-def edges(moves: DataFrame, texts: DataFrame, min_users: int) -> DataFrame:
+def edges(moves: DataFrame, texts: DataFrame, min_users: int, burst_users: int = 1 << 30) -> DataFrame:
     """source, target, q, users, days, count, alike: moves to another text that at least `min_users` users made.
 
     `q` is the probability of the move once repeats of the source are over. Texts that are not alike must follow each
-    other `LIFT` times as often as chance has it. What the moves that are left out weigh counts as failure.
+    other `LIFT` times as often as chance has it. What `burst_users` or more made on one single day and never again is
+    not believed. What the moves that are left out weigh counts as failure.
     """
-    joined = _per_pair(moves).where(F.col("users") >= min_users)
+    joined = _per_pair(moves).where((F.col("users") >= min_users) & ~is_burst(burst_users))
     source = texts.select(F.col("text").alias("source"), "votes", "repeat")
     target = texts.select(F.col("text").alias("target"), F.col("votes").alias("target_votes"))
     total = texts.agg(F.sum("votes").alias("total"))
@@ -69,6 +70,11 @@ def edges(moves: DataFrame, texts: DataFrame, min_users: int) -> DataFrame:
     joined = joined.where(F.col("alike") | (share >= LIFT * by_chance))
     q = share / (1 - F.least("repeat", F.lit(0.999)))
     return joined.select("source", "target", q.alias("q"), "users", "days", "count", "alike")
+
+
+def is_burst(burst_users: int) -> Column:
+    """Whether a pair's evidence is of one day only, yet of many users."""
+    return (F.col("users") >= burst_users) & (F.col("days") <= 1)
 
 
 def _per_pair(moves: DataFrame) -> DataFrame:

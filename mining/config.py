@@ -22,6 +22,18 @@ class MineConfig:
     """Longest gap between a request and its reformulation, seconds."""
     max_turns_per_user_day: int = 200
     """Turns of one user and day that count as evidence; later ones stay in `turns` and count for nothing."""
+    max_user_votes: int = 5
+    """Days of one user, the newest, that count for one text: the ceiling on anybody's share of the evidence."""
+    burst_users: int = 5
+    """Users from which a reformulation that all of them made on one single day is a burst, and not believed."""
+    unshared_pairs: int = 20
+    """Reformulations of one user, none made by anybody else, from which the user is listed among the suspects."""
+    scrub: tuple[str, ...] = ()
+    """What is taken out of texts: email, number; such texts never enter a space."""
+    user_key_id: str = ""
+    """Names the key of the users' pseudonyms without giving it away; empty: user ids stay as they are."""
+    forgotten_id: str = ""
+    """SHA-256 of the list of forgotten users and names; empty where there is none."""
     bad_share: float = 0.05
     """Share of quarantined rows above which the run fails."""
     holdback: float = 0.25
@@ -43,7 +55,17 @@ class MineConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError on a value outside its range."""
-        for name in ("min_users", "min_days", "pair_users", "chain_steps", "targets_per_source", "personal_shards"):
+        for name in (
+            "min_users",
+            "min_days",
+            "pair_users",
+            "chain_steps",
+            "targets_per_source",
+            "personal_shards",
+            "max_user_votes",
+            "burst_users",
+            "unshared_pairs",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
         for name in ("bad_share", "holdback", "chain_min_reach", "chain_min_success"):
@@ -60,6 +82,6 @@ class MineConfig:
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected more than 0")
 
-    def as_dict(self) -> dict[str, float]:
+    def as_dict(self) -> dict[str, object]:
         """Plain values for the manifest."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "scrub": list(self.scrub)}

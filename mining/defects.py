@@ -1,8 +1,8 @@
 """The defect model: two latent classes of turns, good and defective, under which signals are independent.
 
-Source: latent class analysis (Dawid & Skene 1979, with signals in the place of annotators), fitted by EM. It differs in
-that each table of P(level | class) has a Dirichlet prior from `PRIOR`, which also names the classes: without it EM could
-swap them, and a log of twenty turns would be fitted to its noise.
+Source: latent class analysis (Dawid & Skene 1979, signals in the place of annotators), fitted by EM. It differs in
+that each table of P(level | class) has a Dirichlet prior from `PRIOR`, which also names the classes: without it EM
+could swap them, and a log of twenty turns would be fitted to its noise.
 """
 
 import json
@@ -40,7 +40,7 @@ PRIOR: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 
 @dataclass(frozen=True)
 class DefectModel:
-    """P(defect) and, per signal, P(level | good) and P(level | defect): arrays of shape (2, levels), rows summing to 1."""
+    """P(defect) and, per signal, P(level | good) and P(level | defect): arrays (2, levels), rows summing to 1."""
 
     defect_rate: float
     tables: Mapping[str, Array]

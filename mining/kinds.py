@@ -105,7 +105,9 @@ def matrix(pairs: Iterable[Pair]) -> Array:
     return np.array(rows, dtype=np.float64).reshape(len(rows), len(NAMES))
 
 
-def fit(rows: Array, labels: NDArray[np.int64], seed: int = 0, threshold: float = 0.5, asr_weight: float = 1.0) -> KindModel:
+def fit(
+    rows: Array, labels: NDArray[np.int64], seed: int = 0, threshold: float = 0.5, asr_weight: float = 1.0
+) -> KindModel:
     """Fit both halves on labelled rows (N, features) and classes (N,)."""
     import lightgbm
     from sklearn.linear_model import LogisticRegression

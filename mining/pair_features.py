@@ -6,11 +6,10 @@ Nothing here depends on the log as a whole, so a pair is judged alike in a log o
 import math
 import re
 from dataclasses import dataclass
-from os.path import commonprefix
 
 import jellyfish
 from rapidfuzz import fuzz
-from rapidfuzz.distance import JaroWinkler, Levenshtein
+from rapidfuzz.distance import JaroWinkler, Levenshtein, Prefix
 
 _WORD = re.compile(r"[a-z0-9']+")
 _TAKES_BACK = re.compile(r"(no|cancel|stop|nothing|undo|that's|not)\b")
@@ -63,7 +62,12 @@ def sounds(tokens: list[str]) -> str:
 def features(pair: Pair) -> dict[str, float]:
     """Every feature by name, all finite; -1 marks what the window does not show."""
     mine, theirs = words(pair.first), words(pair.second)
-    return {**_text(mine, theirs), **_terms(mine, theirs), **_reply(pair.response, mine, theirs), **_window(pair, mine, theirs)}
+    return {
+        **_text(mine, theirs),
+        **_terms(mine, theirs),
+        **_reply(pair.response, mine, theirs),
+        **_window(pair, mine, theirs),
+    }
 
 
 def _text(mine: list[str], theirs: list[str]) -> dict[str, float]:
@@ -81,7 +85,7 @@ def _text(mine: list[str], theirs: list[str]) -> dict[str, float]:
         "joined_ratio": fuzz.ratio(a.replace(" ", ""), b.replace(" ", "")),
         "first_chars": float(len(a)),
         "second_chars": float(len(b)),
-        "common_prefix": float(len(commonprefix([a, b]))),
+        "common_prefix": float(Prefix.similarity(a, b)),
         "same": float(a == b),
     }
 

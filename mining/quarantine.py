@@ -5,8 +5,11 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from mining.texts import normalised
+from mining.texts import is_plain, normalised
 from rewrite.text import MAX_CHARS, USER_SEPARATOR
+
+ODD = "not plain text"
+"""A reason that never reaches a table: such rows are judged again, with Python."""
 
 DUPLICATE = "duplicate interaction_id"
 
@@ -16,16 +19,18 @@ _LONE_SURROGATE = r"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD]
 _STRINGS = ("interaction_id", "user_id", "utterance", "response", "status", "domain", "intent", "device", "locale")
 
 
-def judged(rows: DataFrame) -> DataFrame:
+def judged(rows: DataFrame, plain_only: bool = False) -> DataFrame:
     """`rows` with `text` (normalised) and `reason` (null: a good row).
 
+    With `plain_only` rows of other than plain text get the reason ODD: a first look that starts no Python.
     `rows` has the log's columns; `_raw`, the line of JSON, and `_malformed` where the input was JSON.
     """
     early = _early_reason("_raw" in rows.columns)
     rows = rows.withColumn("_early", early)
     good = F.col("_early").isNull()
-    rows = rows.withColumn("text", normalised(F.when(good, F.col("utterance"))))
-    rows = rows.withColumn("reason", F.coalesce("_early", F.when(good, _text_reason(F.col("text")))))
+    rows = rows.withColumn("text", normalised(F.when(good, F.col("utterance")), plain_only))
+    odd = F.when(F.col("text").isNull() | ~is_plain(F.col("rewrite.text")), ODD) if plain_only else F.lit(None)
+    rows = rows.withColumn("reason", F.coalesce("_early", F.when(good, F.coalesce(odd, _text_reason(F.col("text"))))))
     return rows.drop("_early", "_malformed")
 
 

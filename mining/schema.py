@@ -92,7 +92,7 @@ def _castable(got: T.DataType, want: T.DataType) -> bool:
         return isinstance(got, T.ArrayType) and _castable(got.elementType, want.elementType)
     if isinstance(want, T.StructType):
         return isinstance(got, T.StructType) and [f.name for f in got] == [f.name for f in want]
-    return isinstance(got, type(want)) or isinstance(got, T.NullType)
+    return isinstance(got, (type(want), T.NullType))
 
 
 def _struct(column: Column, got: T.StructType, want: T.StructType, where: str) -> Column:

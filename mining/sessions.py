@@ -1,4 +1,4 @@
-"""Turns in their order: sessions, gaps and the follow-up, all by window functions over one sorted partition per user."""
+"""Turns in their order: sessions, gaps and the follow-up, by window functions over one sorted partition per user."""
 
 from pyspark.sql import Column, DataFrame, Window, WindowSpec
 from pyspark.sql import functions as F
@@ -20,10 +20,13 @@ def seconds(timestamp: Column) -> Column:
     return F.unix_micros(timestamp) / F.lit(1e6)
 
 
-def with_effective_text(rows: DataFrame) -> DataFrame:
-    """Add `effective_text`: the text that the assistant acted on, so the one that the turn's outcome belongs to."""
+def with_effective_text(rows: DataFrame, plain_only: bool = False) -> DataFrame:
+    """Add `effective_text`: the text that the assistant acted on, so the one that the turn's outcome belongs to.
+
+    `plain_only` says that no rewrite holds anything but plain text (see `mining.texts`).
+    """
     acted = F.col("rewrite.text").isNotNull() & ~F.coalesce(F.col("rewrite.holdout"), F.lit(False))
-    rewritten = normalised(F.when(acted, F.col("rewrite.text")))
+    rewritten = normalised(F.when(acted, F.col("rewrite.text")), plain_only)
     return rows.withColumn("effective_text", F.when(F.length(rewritten) > 0, rewritten).otherwise(F.col("text")))
 
 

@@ -98,7 +98,7 @@ SETTINGS = {
 SMALL_BYTES = 64 * 1024 * 1024
 """Input below this is read and mined before the optimising compiler would have paid for itself."""
 
-_JAVA_OPTIONS = "-XX:-UsePerfData -XX:+UseParallelGC"
+_JAVA_OPTIONS = "-XX:-UsePerfData -XX:+UseParallelGC -XX:ReservedCodeCacheSize=256m"
 
 
 def settings_for(input_bytes: int) -> dict[str, str]:

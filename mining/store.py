@@ -1,4 +1,4 @@
-"""Marisa stores of both spaces: the global texts, and each user's own. No Spark in here: executors and tests call it."""
+"""Marisa stores of both spaces: the global texts, and each user's own. No Spark in here: executors call it."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -20,7 +20,17 @@ def _normalise(texts: pa.Array) -> pa.Array:
     return pc.take(pa.array(values, pa.string()), distinct.indices)
 
 
-def normalised(column: Column) -> Column:
-    """`normalise` of a string column of valid UTF-8; null stays null."""
+def is_plain(column: Column) -> Column:
+    """Whether a text needs no Python to be normalised; null is plain."""
+    return F.coalesce(column.rlike(_PLAIN), F.lit(True))
+
+
+def normalised(column: Column, plain_only: bool = False) -> Column:
+    """`normalise` of a string column of valid UTF-8; null stays null.
+
+    With `plain_only` no Python is started at all, and a text that is not plain comes out as null.
+    """
     plain = column.rlike(_PLAIN)
+    if plain_only:
+        return F.when(plain, F.lower(column))
     return F.when(plain, F.lower(column)).otherwise(_normalise(F.when(~plain, column)))

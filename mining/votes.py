@@ -1,6 +1,6 @@
 """What one user's day says about a text: the unit of all evidence, so that nobody can shout."""
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from mining.reformulations import CORRECTIVE
@@ -20,6 +20,21 @@ def counted(turns: DataFrame, max_per_user_day: int) -> DataFrame:
         .withColumn("day", F.to_date("timestamp"))
         .withColumn("p", p)
     )
+
+
+def without_gaps(turns: DataFrame, gap: str) -> DataFrame:
+    """Counted turns whose texts are whole: what was scrubbed (pattern `gap`) is nobody's rewrite and no evidence."""
+    turns = turns.where(~F.col("effective_text").rlike(gap))
+    whole = F.coalesce(~F.col("followup.effective_text").rlike(gap), F.lit(True))
+    solved = F.coalesce(~F.col("resolution.text").rlike(gap), F.lit(True))
+    turns = turns.withColumn("followup_kind", F.when(whole, F.col("followup_kind")))
+    return turns.withColumn("resolution", F.when(solved, F.col("resolution")))
+
+
+def newest_days(moves: DataFrame, days: int) -> DataFrame:
+    """`moves` of at most `days` days, the newest, for every source and user."""
+    newest = Window.partitionBy("source", "user_id").orderBy(F.col("day").desc())
+    return moves.withColumn("_n", F.row_number().over(newest)).where(F.col("_n") <= days).drop("_n")
 
 
 def asks(turns: DataFrame) -> DataFrame:

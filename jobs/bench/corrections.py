@@ -7,7 +7,7 @@ import typer
 
 
 def corrections(
-    pairs: Annotated[Path, typer.Argument(help="Parquet: first, response, second, executed, gap_s, label; in time order.")],
+    pairs: Annotated[Path, typer.Argument(help="Parquet: first, response, second, executed, gap_s, label, by time.")],
     json: Annotated[Path | None, typer.Option(help="Where to write the figures.")] = None,
     folds: Annotated[
         int | None,
@@ -16,8 +16,8 @@ def corrections(
 ) -> None:
     """Score the model of follow-ups on labelled pairs, beside "not executed" alone.
 
-    On the file that the shipped model was trained on, ten blocks of time are held out in turn instead: model and cuts of
-    a block come from the other blocks.
+    On the file that the shipped model was trained on, ten blocks of time are held out in turn instead: model and cuts
+    of a block come from the other blocks.
     """
     report = measure(pairs, folds)
     for name, row in report["systems"].items():

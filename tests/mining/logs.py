@@ -57,7 +57,7 @@ Row = dict[str, Any]
 
 def turn(number: int, **values: Any) -> Row:
     """One good turn of user u0, a minute after the one before; `values` win."""
-    row: Row = {name: None for name in SCHEMA.names}
+    row: Row = dict.fromkeys(SCHEMA.names)
     row.update(
         interaction_id=f"i{number:04d}",
         user_id="u0",

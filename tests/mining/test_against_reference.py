@@ -17,14 +17,16 @@ from tests.reference import mining as reference
 
 pytestmark = pytest.mark.spark
 
-CONFIG = MineConfig(min_users=2, min_days=2, pair_users=2, personal_shards=3, chain_min_success=0.2)
+CONFIG = MineConfig(
+    min_users=2, min_days=2, pair_users=2, burst_users=99, max_user_votes=99, personal_shards=3, chain_min_success=0.2
+)
 
 
-@pytest.fixture(scope="module", params=[1, 2])
-def mined(request: Any, spark: Any, tmp_path_factory: Any) -> tuple[Path, list[dict[str, Any]]]:
+@pytest.fixture(scope="module")
+def mined(spark: Any, tmp_path_factory: Any) -> tuple[Path, list[dict[str, Any]]]:
     """A run over a random log, and what plain Python says of it."""
     folder = tmp_path_factory.mktemp("mined")
-    rows = logs.random_log(request.param)
+    rows = logs.random_log(1)
     run([logs.write(rows, folder / "log.parquet")], folder / "out", CONFIG)
     manifest = manifest_of(folder / "out")
     split = datetime.fromisoformat(manifest["holdback_from"])

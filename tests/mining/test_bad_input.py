@@ -44,10 +44,10 @@ def test_an_empty_folder_is_named(spark: Any, tmp_path: Path) -> None:
 
 def test_wrong_columns_are_named_with_what_was_got(spark: Any, tmp_path: Path) -> None:
     pq.write_table(pa.table({"user_id": ["u"], "query": ["q"]}), tmp_path / "log.parquet")
-    with pytest.raises(ValueError, match="required columns interaction_id, timestamp, utterance; got user_id, query"):
+    with pytest.raises(ValueError, match=r"required columns interaction_id, timestamp, utterance; got user_id, query"):
         run([tmp_path / "log.parquet"], tmp_path / "out", CONFIG)
     (tmp_path / "log.jsonl").write_text('{"user_id": "u", "query": "q"}\n')
-    with pytest.raises(ValueError, match="required columns interaction_id, timestamp, utterance; got query, user_id"):
+    with pytest.raises(ValueError, match=r"required columns interaction_id, timestamp, utterance; got query, user_id"):
         run([tmp_path / "log.jsonl"], tmp_path / "out", CONFIG)
 
 
@@ -79,7 +79,7 @@ def test_a_parquet_file_damaged_in_its_pages_fails_with_one_sentence(spark: Any,
     data = bytearray(log.read_bytes())
     data[4:2000] = b"\x00" * 1996
     log.write_bytes(data)
-    with pytest.raises(ValueError, match="mining failed: .*is a log file damaged"):
+    with pytest.raises(ValueError, match=r"mining failed: .*is a log file damaged"):
         run([log], tmp_path / "out", CONFIG)
     assert not (tmp_path / "out").exists()
 
@@ -120,14 +120,14 @@ def test_invalid_bytes_in_parquet_are_quarantined_and_kept_readable(spark: Any, 
 
 def test_json_lines_compressed_or_not_are_read_and_judged(spark: Any, tmp_path: Path) -> None:
     rows = [
-        '{"interaction_id": "a", "user_id": "u", "timestamp": "2026-01-01T10:00:00Z", "utterance": "Hi \u2019s", "x": 1}',
+        '{"interaction_id": "a", "user_id": "u", "timestamp": "2026-01-01T10:00Z", "utterance": "Hi \u2019s", "x": 1}',
         '{"interaction_id": "b", "user_id": "u", "timestamp": "2026-01-01T12:00:00+02:00", "utterance": "b", '
         '"slots": [{"name": "n", "value": "v"}], "asr_confidence": 1, "rewrite": {"text": "B", "holdout": false}}',
         '{"interaction_id": "c", "user_id": "u", "timestamp": "soon", "utterance": "c"}',
-        '{"interaction_id": "d", "user_id": "u", "timestamp": "2026-01-01T10:00:00Z", "utterance": "d \\ud800"}',
+        '{"interaction_id": "d", "user_id": "u", "timestamp": "2026-01-01T10:00Z", "utterance": "d \\ud800"}',
         '{"interaction_id": "e", "user_id": ',
-        '{"interaction_id": "f", "user_id": "u", "timestamp": "2026-01-01T10:00:00Z", "utterance": "f", "dwell_s": "x"}',
-        '{"interaction_id": "g", "user_id": "u", "timestamp": "2026-01-01T10:00:00Z", "utterance": "\\ud83d\\ude00"}',
+        '{"interaction_id": "f", "user_id": "u", "timestamp": "2026-01-01T10:00Z", "utterance": "f", "dwell_s": "x"}',
+        '{"interaction_id": "g", "user_id": "u", "timestamp": "2026-01-01T10:00Z", "utterance": "\\ud83d\\ude00"}',
         "",
     ]
     data = "\n".join(rows).encode() + b'\n{"interaction_id": "h", "utterance": "\xff"}\n'

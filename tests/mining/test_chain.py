@@ -1,0 +1,80 @@
+"""The chain by bounded steps against a dense solve of N = (I - Q)^-1, B = N R on random graphs."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mining import chain
+from tests.reference.mining import absorbed
+
+pytestmark = pytest.mark.spark
+
+STEPS = 6
+
+
+def graph(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random moves Q (N, N), repeats on the diagonal, and successes R (N,): every row leaves at least .65 to absorb."""
+    rng = np.random.default_rng(seed)
+    q = rng.random((n, n)) * (rng.random((n, n)) < 0.6)
+    q *= rng.uniform(0.1, 0.35, n)[:, None] / np.maximum(q.sum(axis=1), 1e-9)[:, None]
+    return q, (1 - q.sum(axis=1)) * rng.random(n)
+
+
+def walked(spark: Any, q: np.ndarray, r: np.ndarray, steps: int = STEPS, min_reach: float = 0.0) -> dict[Any, Any]:
+    """The table `rewrites` of a graph, by (source, target)."""
+    n = len(q)
+    texts = [(f"t{i}", 1000, 50, 2000, float(r[i]), float(q[i, i])) for i in range(n)]
+    nodes = spark.createDataFrame(
+        texts, "text string, votes long, users long, source_count long, success double, repeat double"
+    )
+    moves = [
+        (f"t{i}", f"t{j}", float(q[i, j] / (1 - q[i, i])), 5 + j, 2, 9, True)
+        for i in range(n)
+        for j in range(n)
+        if i != j and q[i, j] > 0
+    ]
+    edges = spark.createDataFrame(
+        moves, "source string, target string, q double, users long, days long, count long, alike boolean"
+    )
+
+    def keep(frame: Any) -> Any:
+        return spark.createDataFrame(frame.collect(), frame.schema)
+
+    reach = chain.reachable(edges, steps, min_reach, keep)
+    rows = chain.rewrites(keep(reach), nodes, per_source=100, min_success=-1.0).collect()
+    return {(row["source"], row["target"]): row for row in rows}
+
+
+@pytest.mark.parametrize(("seed", "n"), [(1, 3), (2, 8)])
+def test_bounded_steps_agree_with_the_dense_solve(spark: Any, seed: int, n: int) -> None:
+    q, r = graph(seed, n)
+    exact = absorbed(q, r)
+    found = walked(spark, q, r)
+    assert found
+    for i in range(n):
+        for j in range(n):
+            row = found.get((f"t{i}", f"t{j}"))
+            own = r[i]
+            if row is not None:
+                assert row["worth"] == pytest.approx(exact[i, j], abs=3e-3)
+            elif i != j and exact[i, j] > 1e-3:
+                assert r[j] / (1 - q[j, j]) < own + 1e-9, "only a target no better than the source may be missing"
+
+
+def test_more_steps_and_thinner_paths_only_add_reach(spark: Any) -> None:
+    q, r = graph(3, 6)
+    few, many = walked(spark, q, r, steps=2), walked(spark, q, r, steps=6)
+    thick = walked(spark, q, r, steps=6, min_reach=0.05)
+    for key, row in few.items():
+        assert row["reach"] <= many[key]["reach"] + 1e-6
+    for key, row in thick.items():
+        assert row["reach"] <= many[key]["reach"] + 1e-6
+
+
+def test_the_evidence_of_a_path_is_that_of_its_weakest_move(spark: Any) -> None:
+    q = np.zeros((3, 3))
+    q[0, 1], q[1, 2] = 0.5, 0.6
+    found = walked(spark, q, np.array([0.1, 0.2, 0.9]))
+    assert found[("t0", "t2")]["users"] == min(5 + 1, 5 + 2)
+    assert found[("t0", "t2")]["worth"] == pytest.approx(0.5 * 0.6 * 0.9, abs=1e-5)
