@@ -10,7 +10,7 @@ from torch import Tensor
 from rewrite.decoder import Packed, TreeCache, TreeDecoder
 from rewrite.expand import Ahead, Packing, Step, outcome, plan_step
 from rewrite.forest import Forest
-from rewrite.frontier import DEPTH, NODE, OFFSET, PATH, Best, Frontier, Paths
+from rewrite.frontier import DEPTH, NODE, OFFSET, PATH, Best, Frontier, Paths, rank_in_group
 from rewrite.guide import TAIL, Guide
 from rewrite.trie import TokenTrie, TriePart
 from rewrite.trie_build import Array
@@ -244,37 +244,27 @@ class Run:
         return torch.from_numpy(array).to(self.device)
 
     def _packed(self, step: Step, path_rows: Array) -> Packed:
-        query = self._slots(step)
+        of_token = self._slots(step)[step.row]
         path = self.path[path_rows, : int(step.position.max()) + 1]
-        ends = step.paths.item[:, DEPTH] + step.size
-        on_path = np.arange(path.shape[1]) < ends[:, None]
-        keys, column, key_count = self._keys(path, on_path, step)
+        on_path = np.arange(path.shape[1]) < (step.paths.item[:, DEPTH] + step.size)[:, None]
+        keys, positions, column = self._keys(path, on_path, step)
+        slots, key_count = keys.shape
         seen = np.zeros((len(path), key_count), bool)
         row, place = np.nonzero(on_path)
         seen[row, column[path[row, place]]] = True
-        slots = len(keys[0])
-        of_token = query[step.row]
-        width, slot = len(step.row), None
-        if slots > 1:
-            order = of_token.argsort(kind="stable")
-            sizes = np.bincount(of_token, minlength=slots)
-            width = int(sizes.max())
-            rank = np.empty(len(order), np.int64)
-            rank[order] = np.arange(len(order)) - (np.cumsum(sizes) - sizes)[of_token[order]]
-            slot = of_token * width + rank
-        attend = np.zeros((slots, width, key_count), bool)
-        attend[:, :, 0] = True  # places without a token must attend to something
-        key_positions = keys[1]
-        mask = seen[step.row] & (key_positions[of_token] <= step.position[:, None])
-        attend.reshape(-1, key_count)[np.arange(width) if slot is None else slot] = mask
+        rank, width = _places(of_token, slots)
+        slot = of_token * width + rank
+        attend = np.zeros((slots * width, key_count), bool)
+        attend[:, 0] = True  # places without a token must attend to something
+        attend[slot] = seen[step.row] & (positions[of_token] <= step.position[:, None])
         return Packed(
             self._tensor(step.token_ids),
             self._tensor(step.position),
-            None if slot is None else self._tensor(slot),
+            self._tensor(slot) if slots > 1 else None,
             width,
-            self._tensor(keys[0]),
-            self._tensor(attend),
-            self._tensor(key_positions),
+            self._tensor(keys),
+            self._tensor(attend.reshape(slots, width, key_count)),
+            self._tensor(positions),
             self._tensor(path),
             self._tensor(step.row),
         )
@@ -289,31 +279,41 @@ class Run:
             self.slot[active] = np.arange(len(active))
         return self.slot[step.paths.query]
 
-    def _keys(self, path: Array, on_path: Array, step: Step) -> tuple[tuple[Array, Array], Array, int]:
-        """The cache rows that the paths pass, each once: rows and positions [slots, U], place by cache row, and U."""
+    def _keys(self, path: Array, on_path: Array, step: Step) -> tuple[Array, Array, Array]:
+        """The cache rows that the paths pass, each once: rows [slots, U], their positions, and place by cache row."""
+        size = self._note_rows(step)
+        passed = np.zeros(size, bool)
+        passed[path[on_path]] = True
+        rows = np.flatnonzero(passed)
+        slots = int(self.slot.max()) + 1
+        slot = self.slot[self.row_query[rows]]
+        rank, width = _places(slot, slots)
+        column = np.zeros(size, np.int64)
+        column[rows] = rank
+        keys, positions = np.zeros((slots, width), np.int64), np.full((slots, width), np.iinfo(np.int32).max)
+        keys[slot, rank], positions[slot, rank] = rows, self.row_position[rows]
+        return keys, positions, column
+
+    def _note_rows(self, step: Step) -> int:
+        """Remember whose the new cache rows are, where and what; returns how many rows there are with them."""
         size = self.cache.size + len(step.row)
         if size > len(self.row_query):
             more = max(size, 2 * len(self.row_query)) - len(self.row_query)
             self.row_query, self.row_position, self.row_token = (
                 np.pad(rows, (0, more)) for rows in (self.row_query, self.row_position, self.row_token)
             )
-        self.row_query[self.cache.size : size] = step.paths.query[step.row]
-        self.row_position[self.cache.size : size] = step.position
-        self.row_token[self.cache.size : size] = step.token_ids
-        passed = np.zeros(size, bool)
-        passed[path[on_path]] = True
-        rows = np.flatnonzero(passed)
-        slots = int(self.slot.max()) + 1
-        column = np.zeros(size, np.int64)
-        if slots == 1:
-            column[rows] = np.arange(len(rows))
-            return (rows[None], self.row_position[rows][None]), column, len(rows)
-        slot = self.slot[self.row_query[rows]]
-        order = slot.argsort(kind="stable")
-        rows, slot = rows[order], slot[order]
-        sizes = np.bincount(slot, minlength=slots)
-        column[rows] = np.arange(len(rows)) - (np.cumsum(sizes) - sizes)[slot]
-        width = int(sizes.max())
-        keys, positions = np.zeros((slots, width), np.int64), np.full((slots, width), np.iinfo(np.int32).max)
-        keys[slot, column[rows]], positions[slot, column[rows]] = rows, self.row_position[rows]
-        return (keys, positions), column, width
+        new = slice(self.cache.size, size)
+        self.row_query[new] = step.paths.query[step.row]
+        self.row_position[new], self.row_token[new] = step.position, step.token_ids
+        return size
+
+
+def _places(group: Array, group_count: int) -> tuple[Array, int]:
+    """The place of each row [N] among those of its group, in order, and the size of the largest group."""
+    if group_count == 1:
+        return np.arange(len(group)), len(group)
+    order = group.argsort(kind="stable")
+    rank, sizes = rank_in_group(group[order], group_count)
+    place = np.empty_like(rank)
+    place[order] = rank
+    return place, int(sizes.max())
