@@ -1,0 +1,90 @@
+"""Held-back history to judged turns: what failed, and what the user then turned out to want.
+
+Only history is read here: outcomes of the held-back turns and the turns after them, never the future to be rewritten.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from rapidfuzz import fuzz
+
+from jobs.turns import turns_of
+from rewrite.fitting import Judged, Want
+from rewrite.spaces import Knowledge
+from rewrite.text import normalise
+from rewrite.turn import Turn
+
+FOLLOW_UPS = 3
+FOLLOW_UP_GAP_S = 60.0
+LEAST_RATIO = 40.0
+"""A follow-up tells what a failed turn wanted if it succeeded, within three turns and a minute of each other, and resembles it."""
+
+
+def judged_turns(turns: pa.Table, since: datetime) -> list[Judged]:
+    """Judge every turn of mining's `turns` table from `since` on.
+
+    A turn fails if its defect probability is over a half. What a good turn wanted is what it got.
+    """
+    ordered = turns.sort_by([("user_id", "ascending"), ("timestamp", "ascending"), ("interaction_id", "ascending")])
+    probability = ordered["defect_probability"].to_pylist()
+    inside = pc.greater_equal(ordered["timestamp"], pa.scalar(since, ordered["timestamp"].type)).to_pylist()
+    logged = turns_of(ordered)
+    fails = [p > 0.5 for p in probability]
+    return [
+        Judged(turn, probability[row], _want(logged, fails, row) if fails[row] else _own(turn))
+        for row, turn in enumerate(logged)
+        if inside[row]
+    ]
+
+
+def _own(turn: Turn) -> Want:
+    return Want(normalise(turn.utterance), turn.reading)
+
+
+def _want(logged: Sequence[Turn], fails: Sequence[bool], row: int) -> Want | None:
+    """The first follow-up that succeeded and resembles the failed turn."""
+    text = normalise(logged[row].utterance)
+    for later in range(row + 1, min(row + 1 + FOLLOW_UPS, len(logged))):
+        turn = logged[later]
+        if turn.user_id != logged[row].user_id or turn.gap_s is None or turn.gap_s > FOLLOW_UP_GAP_S:
+            return None
+        found = normalise(turn.utterance)
+        if not fails[later] and found != text and fuzz.ratio(text, found) > LEAST_RATIO:
+            return Want(found, turn.reading)
+    return None
+
+
+def intent_defect_rates(judged_before: pa.Table, least: int = 30) -> dict[str, float]:
+    """Share of failing turns per recognised intent (smoothed towards the overall share), from earlier turns only."""
+    if "intent" not in judged_before.column_names or not judged_before.num_rows:
+        return {}
+    probability = judged_before["defect_probability"]
+    overall = pc.mean(probability).as_py() or 0.0
+    grouped = pa.table({"intent": judged_before["intent"], "p": probability}).group_by("intent")
+    rates: dict[str, float] = {}
+    row: dict[str, Any]
+    for row in grouped.aggregate([("p", "sum"), ("p", "count")]).sort_by("intent").to_pylist():
+        if row["intent"] is not None:
+            rates[row["intent"]] = (row["p_sum"] + overall * least) / (row["p_count"] + least)
+    return rates
+
+
+def pairs_with_context(turns: pa.Table, known_pairs: set[tuple[str, str]]) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Each mined (source, target) as it occurred, with the turns before the source: the generator's training pairs."""
+    ordered = turns.sort_by([("user_id", "ascending"), ("timestamp", "ascending"), ("interaction_id", "ascending")])
+    logged = turns_of(ordered)
+    found = set()
+    for first, second in zip(logged, logged[1:], strict=False):
+        pair = (normalise(first.utterance), normalise(second.utterance))
+        if first.user_id == second.user_id and pair in known_pairs:
+            found.add((*pair, first.turns))
+    return sorted(found)
+
+
+def texts_in_force(knowledge: Knowledge) -> list[str]:
+    """Every text that a rewrite may be, over all users, sorted: the catalogue that training gives queries to."""
+    own = {text for user in getattr(knowledge.personal, "users", list)() for text in knowledge.personal.of(user).texts}
+    return sorted(own | knowledge.known.keys())

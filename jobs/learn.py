@@ -1,0 +1,200 @@
+"""`reprise learn`: mined tables in, a bundle out: train the generator, fit the decision, pack."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from rewrite.fitting import Fit
+    from rewrite.generator import Generator
+    from rewrite.spaces import Knowledge
+
+_TABLES = ("utterances", "rewrites", "text_outcomes", "personal", "personal_rewrites")
+
+
+@dataclass(frozen=True)
+class LearnConfig:
+    """What `learn` is told; `steps` 0 trains no generator and leaves its features out."""
+
+    steps: int = 2500
+    model: str | None = None
+    harm: float = 0.002
+    seed: int = 0
+    threads: int = 2
+
+
+def learn(
+    mined: Annotated[Path, typer.Argument(help="Run directory of `reprise mine`.")],
+    out: Annotated[Path, typer.Option(help="Bundle to write.")],
+    steps: Annotated[int, typer.Option(min=0, help="Training steps of 64 pairs, about 0.25 s each; 0 trains no generator.")] = 2500,
+    model: Annotated[str | None, typer.Option(help="Start from this encoder-decoder: a path, or a hub name to download.")] = None,
+    harm: Annotated[float, typer.Option(min=0, max=1, help="Share of good turns that may be rewritten wrong.")] = 0.002,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = 2,
+) -> None:
+    """Train the generator, build the tries, calibrate the decision, and pack a bundle."""
+    bundle_id = run(mined, out, LearnConfig(steps, model, harm, seed, threads))
+    typer.echo(f"bundle {bundle_id} written to {out}")
+
+
+def run(mined: Path, out: Path, config: LearnConfig) -> str:
+    """Learn a bundle; returns its id. Checkpoints lie beside `out` until the bundle is written.
+
+    Raises:
+        FileNotFoundError: `mined` is no finished run. FileExistsError: `out` exists. ValueError: too little to learn from.
+    """
+    import shutil
+
+    import torch
+
+    import structlog
+    from rewrite.bundle import pack
+    from rewrite.spaces import Knowledge, write_knowledge
+
+    if out.exists():
+        raise FileExistsError(f"{out} exists already and bundles are never changed in place; choose another --out or remove it")
+    manifest = read_manifest(mined)
+    torch.set_num_threads(config.threads)
+    log = structlog.get_logger("learn")
+    log.info("learn starts", mined=str(mined), seed=config.seed, steps=config.steps)
+    tables, past = read_tables(mined), read_tables(mined / "past")
+    knowledge = Knowledge.from_tables(tables)
+    if not knowledge.known:
+        raise ValueError(
+            f"{mined} has an empty global space: no text succeeded for enough distinct users; "
+            "mine a longer log, or lower `reprise mine --min-users`"
+        )
+    turns = read_table(mined, "turns")
+    since = datetime.fromisoformat(manifest["holdback_from"])
+    checkpoints = out.parent / f".{out.name}.checkpoints"
+    generator = _generator(turns, since, knowledge, past, config, checkpoints)
+    fitted = _fit(turns, since, Knowledge.from_tables(past), generator, config)
+    log.info("fitted on held-back history, out of fold", **{k: round(v, 4) for k, v in fitted.figures.items()})
+
+    def write(folder: Path) -> None:
+        write_knowledge(tables, folder)
+        fitted.decider.save(folder / "decision")
+        if generator is not None:
+            generator.save(folder / "model")
+            build_trie(generator, knowledge.texts).save(folder / "global" / "trie")
+        (folder / "README.md").write_text(_card(manifest, config, fitted.figures, knowledge))
+
+    facts = {
+        "parents": [],
+        "config": asdict(config),
+        "data_window": manifest["window"],
+        "figures": fitted.figures,
+        "deletion_epoch": 0,
+    }
+    bundle_id = pack(out, write, facts)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return bundle_id
+
+
+def read_manifest(mined: Path) -> dict[str, Any]:
+    """The manifest of a finished mining run that held turns back."""
+    if not (mined / "_SUCCESS").exists():
+        raise FileNotFoundError(f"{mined} is no finished run of `reprise mine`: it has no _SUCCESS; mine first, or check the path")
+    manifest: dict[str, Any] = json.loads((mined / "manifest.json").read_text())
+    if manifest.get("holdback_from") is None:
+        raise ValueError(f"{mined} holds no turns back, so nothing can be calibrated; mine again without --holdback 0")
+    return manifest
+
+
+def read_table(folder: Path, name: str) -> "pa.Table":
+    """One of mining's tables."""
+    import pyarrow.parquet as pq
+
+    return pq.read_table(folder / name)
+
+
+def read_tables(folder: Path) -> dict[str, "pa.Table"]:
+    """The tables that decisions draw on."""
+    return {name: read_table(folder, name) for name in _TABLES}
+
+
+def build_trie(generator: "Generator", texts: list[str]) -> Any:
+    """The texts as a trie in the generator's own ids."""
+    from rewrite.trie import TokenTrie
+
+    return TokenTrie.build([generator.vocabulary.target(text) for text in texts])
+
+
+def _generator(
+    turns: "pa.Table",
+    since: datetime,
+    knowledge: "Knowledge",
+    past: Mapping[str, "pa.Table"],
+    config: LearnConfig,
+    checkpoints: Path,
+) -> "Generator | None":
+    """Train on pairs from before the held-back window, and on queries synthesised for every text in force."""
+    if config.steps == 0 and config.model is None:
+        return None
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from jobs.labels import pairs_with_context, texts_in_force
+    from jobs.progress import progress
+    from rewrite.generator import Generator, GeneratorConfig
+    from rewrite.noise import ErrorChannel
+    from rewrite.training import Corpus, TrainingConfig, batches, train
+
+    generator = Generator.load(config.model) if config.model else Generator.build(GeneratorConfig(), config.seed)
+    before = turns.filter(pc.less(turns["timestamp"], pa.scalar(since, turns["timestamp"].type)))
+    mined = past["reformulations"] if "reformulations" in past else past["personal_rewrites"]
+    known = set(zip(mined["source"].to_pylist(), mined["target"].to_pylist(), strict=True))
+    pairs = pairs_with_context(before, known)
+    texts = texts_in_force(knowledge)
+    weights = np.array([math.sqrt(knowledge.known[t].users) if t in knowledge.known else 1.0 for t in texts])
+    channel = ErrorChannel([(query, text) for query, text, _ in pairs], before["text"].to_pylist())
+    training = TrainingConfig(steps=config.steps, seed=config.seed)
+    corpus = Corpus(pairs, np.ones(len(pairs)), texts, weights)
+    with progress("train", config.steps) as advance:
+        train(
+            generator,
+            lambda first: batches(corpus, channel, training, first),
+            training,
+            checkpoints,
+            lambda step, loss: advance(note=f"loss {loss:.3f} nats a token"),
+        )
+    return generator
+
+
+def _fit(
+    turns: "pa.Table", since: datetime, knowledge: "Knowledge", generator: "Generator | None", config: LearnConfig
+) -> "Fit":
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from jobs.labels import intent_defect_rates, judged_turns
+    from jobs.progress import progress
+    from rewrite.fitting import FittingConfig, fit
+    from rewrite.rewriter import Scorer
+
+    before = turns.filter(pc.less(turns["timestamp"], pa.scalar(since, turns["timestamp"].type)))
+    trie = build_trie(generator, knowledge.texts) if generator is not None and knowledge.texts else None
+    scorer = Scorer(knowledge, generator, trie, intent_defect_rates(before))
+    with progress("fit: turns rescored") as advance:
+        fitting = FittingConfig(harm_allowed=config.harm, seed=config.seed)
+        return fit(judged_turns(turns, since), scorer, fitting, lambda done, of: advance())
+
+
+def _card(manifest: Mapping[str, Any], config: LearnConfig, figures: Mapping[str, float], knowledge: "Knowledge") -> str:
+    rows = "\n".join(f"| {name.replace('_', ' ')} | {value:.4f} |" for name, value in sorted(figures.items()))
+    return (
+        "# Bundle\n\nWritten by `reprise learn`.\n\n"
+        f"Log window: {manifest['window']['first']} to {manifest['window']['last']}; held back from {manifest['holdback_from']}.\n"
+        f"Global space: {len(knowledge.known)} texts. Training steps: {config.steps}, seed {config.seed}.\n\n"
+        "Out-of-fold figures on the held-back turns, judged by the log's own signals:\n\n"
+        f"| figure | value |\n|---|---|\n{rows}\n"
+    )

@@ -1,0 +1,173 @@
+"""What to do with a turn: how likely it fails if left alone, how likely a rewrite succeeds, and whether to act.
+
+Two questions, two models, calibrated apart; doing nothing is the default. Trees are LightGBM's text format, never pickle.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import lightgbm
+import numpy as np
+
+from rewrite.features import CANDIDATE_FEATURES, TURN_FEATURES
+
+Space = Literal["personal", "global"]
+SPACES: tuple[Space, Space] = ("personal", "global")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One text that the turn could be rewritten to.
+
+    `p_right` is the calibrated probability that the turn fails as it is and succeeds as this text; `gain` the expected
+    defects cured less those caused. `features` are by name.
+    """
+
+    text: str
+    space: Space
+    sources: tuple[str, ...]
+    p_right: float
+    gain: float
+    features: Mapping[str, float] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The answer for one turn: `text` None means leave it alone; `reason` is one of REASONS."""
+
+    text: str | None
+    source: Space | None
+    confidence: float
+    reason: str
+    p_fail: float = 0.0
+    candidates: tuple[Candidate, ...] = ()
+
+
+REASONS = {
+    "rewritten": "a candidate's expected gain is above its threshold",
+    "empty": "nothing to rewrite: the text is empty after normalising",
+    "too_long": "the text is longer than any that is kept",
+    "likely_fine": "the turn is likely to succeed as it is",
+    "no_candidate": "no text in force comes near",
+    "unsure": "no candidate's expected gain is above its threshold",
+    "blocked": "the only likely rewrites are blocked",
+}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Monotone piecewise-linear map from raw model output to probability: `probability` at the knots `raw`."""
+
+    raw: tuple[float, ...] = (0.0, 1.0)
+    probability: tuple[float, ...] = (0.0, 1.0)
+
+    def __call__(self, raw: np.ndarray) -> np.ndarray:
+        return np.interp(raw, self.raw, self.probability)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Operating point: turns below `p_fail` are not looked at; a rewrite needs a gain above its space's threshold."""
+
+    p_fail: float = 0.1
+    gain: Mapping[str, float] = field(default_factory=lambda: {"personal": 1.0, "global": 1.0})
+
+
+class Decider:
+    """The two models with their calibrations and thresholds."""
+
+    def __init__(
+        self,
+        fail_model: lightgbm.Booster,
+        right_model: lightgbm.Booster,
+        fail_calibration: Calibration,
+        right_calibration: Mapping[str, Calibration],
+        thresholds: Thresholds,
+        intent_defect_rates: Mapping[str, float],
+    ) -> None:
+        self._fail_model = fail_model
+        self._right_model = right_model
+        self._fail_calibration = fail_calibration
+        self._right_calibration = right_calibration
+        self.thresholds = thresholds
+        self.intent_defect_rates = dict(intent_defect_rates)
+
+    def p_fail(self, features: np.ndarray) -> np.ndarray:
+        """Probability that a turn fails if left alone, shape (N,), from TURN_FEATURES, shape (N, F)."""
+        return self._fail_calibration(_predict(self._fail_model, features))
+
+    def p_right(self, features: np.ndarray, spaces: Sequence[Space]) -> np.ndarray:
+        """Probability that each candidate cures its turn, shape (N,), from CANDIDATE_FEATURES, shape (N, F)."""
+        raw = _predict(self._right_model, features)
+        return np.array([self._right_calibration[s](r) for s, r in zip(spaces, raw, strict=True)])
+
+    def save(self, folder: Path) -> None:
+        """Write decision.json and the two tree files."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "fail.txt").write_text(self._fail_model.model_to_string())
+        (folder / "right.txt").write_text(self._right_model.model_to_string())
+        settings = {
+            "turn_features": TURN_FEATURES,
+            "candidate_features": CANDIDATE_FEATURES,
+            "fail_calibration": asdict(self._fail_calibration),
+            "right_calibration": {space: asdict(c) for space, c in self._right_calibration.items()},
+            "thresholds": asdict(self.thresholds),
+            "intent_defect_rates": self.intent_defect_rates,
+        }
+        (folder / "decision.json").write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Decider":
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: the file was fitted for other features than this version computes.
+        """
+        settings = json.loads((folder / "decision.json").read_text())
+        for name, ours in (("turn_features", TURN_FEATURES), ("candidate_features", CANDIDATE_FEATURES)):
+            if tuple(settings[name]) != ours:
+                raise ValueError(
+                    f"{folder / 'decision.json'} was fitted for other {name} than this version computes; "
+                    f"got {len(settings[name])}, expected {len(ours)}; learn the bundle again with this version"
+                )
+        return cls(
+            lightgbm.Booster(model_str=(folder / "fail.txt").read_text()),
+            lightgbm.Booster(model_str=(folder / "right.txt").read_text()),
+            _calibration(settings["fail_calibration"]),
+            {space: _calibration(c) for space, c in settings["right_calibration"].items()},
+            Thresholds(**settings["thresholds"]),
+            settings["intent_defect_rates"],
+        )
+
+
+def expected_gain(p_fail: float, p_right: np.ndarray, same_reading: np.ndarray) -> np.ndarray:
+    """Expected defects cured less defects caused, shape (N,).
+
+    A turn that a rewrite cures is a failing turn, so the chance that it is good is at most one minus the larger of the two
+    probabilities; a good turn is broken unless the rewrite reads to the NLU just as the query does (`same_reading`, 1 where
+    it does, NaN where unknown): such a rewrite changes nothing, and is worth nothing.
+    """
+    changes = 1.0 - np.nan_to_num(same_reading, nan=0.0)
+    return changes * (p_right - (1.0 - np.maximum(p_fail, p_right)))
+
+
+def choose(candidates: Sequence[Candidate], gain_thresholds: Mapping[str, float]) -> Candidate | None:
+    """Personal before global: the best personal candidate above its threshold, else the best global one, else None."""
+    for space in SPACES:
+        likely = [c for c in candidates if c.space == space and c.gain > gain_thresholds[space]]
+        if likely:
+            return max(likely, key=lambda c: (c.gain, c.p_right, c.text))
+    return None
+
+
+def _predict(model: lightgbm.Booster, features: np.ndarray) -> np.ndarray:
+    if not len(features):
+        return np.zeros(0)
+    return np.asarray(model.predict(features, num_threads=1), dtype=np.float64)
+
+
+def _calibration(settings: Mapping[str, Any]) -> Calibration:
+    return Calibration(tuple(settings["raw"]), tuple(settings["probability"]))

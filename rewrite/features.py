@@ -1,0 +1,242 @@
+"""Numbers that the decision sees: of a turn (will it fail?) and of a candidate (would it succeed?).
+
+Missing values are NaN, which the trees treat as such. No feature draws on an outcome of the turn itself.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import jellyfish
+import numpy as np
+from rapidfuzz import fuzz
+from rapidfuzz.distance import Levenshtein
+
+from rewrite.propose import Proposal
+from rewrite.spaces import Knowledge, Own
+from rewrite.turn import Reading, Turn
+
+NAN = math.nan
+
+TURN_FEATURES = (
+    "asr_confidence",
+    "nlu_confidence",
+    "characters",
+    "words",
+    "has_slots",
+    "understood",
+    "known_users",
+    "known_success_lower",
+    "outcome_count",
+    "outcome_defect_rate",
+    "own_count",
+    "own_success_rate",
+    "rarest_word_users",
+    "rare_words",
+    "nearest_ratio",
+    "nearest_margin",
+    "nearest_agrees",
+    "own_nearest_ratio",
+    "look_up_lower_bound",
+    "look_up_defect_rate",
+    "own_pair",
+    "turn_number",
+    "gap_s",
+    "previous_ratio",
+    "intent_defect_rate",
+)
+
+CANDIDATE_FEATURES = (
+    "p_fail",
+    "ratio",
+    "ratio_margin",
+    "token_set_ratio",
+    "partial_ratio",
+    "phonetic_ratio",
+    "same_first_word",
+    "same_last_word",
+    "length_difference",
+    "words_changed",
+    "look_up",
+    "look_up_users",
+    "look_up_worth",
+    "look_up_lower_bound",
+    "own_pair_count",
+    "known_users",
+    "known_success_lower",
+    "own_count",
+    "own_success_rate",
+    "own_share",
+    "own_age_days",
+    "reading_agrees",
+    "same_domain",
+    "same_intent",
+    "slot_overlap",
+    "previous_ratio",
+    "candidate_characters",
+    "forward",
+    "forward_per_character",
+    "forward_margin",
+    "channel",
+    "channel_per_character",
+    "channel_margin",
+    "copy_margin",
+    "nbest_ratio",
+)
+
+
+@lru_cache(maxsize=200_000)
+def phonetic(text: str) -> str:
+    """Metaphone codes of the words, joined."""
+    return " ".join(jellyfish.metaphone(word) for word in text.split())
+
+
+class WordUsers:
+    """How many users' texts of the global space a word stands in: misheard texts hold words that nobody uses."""
+
+    def __init__(self, knowledge: Knowledge) -> None:
+        self._users: dict[str, int] = {}
+        for known in knowledge.known.values():
+            for word in set(known.text.split()):
+                self._users[word] = self._users.get(word, 0) + known.users
+
+    def of(self, words: Sequence[str], own: Own) -> list[int]:
+        """Users per word; a word of the user's own texts counts for at least one."""
+        mine = {word for text in own.texts for word in text.split()} if own.texts else set()
+        return [max(self._users.get(word, 0), int(word in mine)) for word in words]
+
+
+def turn_features(
+    turn: Turn,
+    query: str,
+    knowledge: Knowledge,
+    own: Own,
+    words: WordUsers,
+    neighbours: Sequence[tuple[str, float, str]],
+    intent_defect_rates: dict[str, float],
+) -> list[float]:
+    """TURN_FEATURES of one turn."""
+    known, outcome, mine = knowledge.known.get(query), knowledge.outcomes.get(query), own.texts.get(query)
+    near = sorted(((s, t) for t, s, source in neighbours if source == "neighbour"), reverse=True)
+    own_near = max((s for _, s, source in neighbours if source == "own"), default=NAN)
+    pairs = knowledge.look_up.get(query, [])
+    word_users = words.of(query.split(), own)
+    best = knowledge.known.get(near[0][1]) if near else None
+    return [
+        _number(turn.asr_confidence),
+        _number(turn.nlu_confidence),
+        len(query),
+        len(query.split()),
+        float(bool(turn.reading.slots)),
+        float(turn.reading.intent is not None),
+        known.users if known else 0,
+        known.success_lower if known else NAN,
+        outcome.count if outcome else 0,
+        outcome.defect_rate if outcome else NAN,
+        mine.count if mine else 0,
+        mine.success_rate if mine else NAN,
+        min(word_users, default=0),
+        sum(users == 0 for users in word_users),
+        near[0][0] if near else NAN,
+        near[0][0] - near[1][0] if len(near) > 1 else NAN,
+        float(best.reading.does(turn.reading)) if best else NAN,
+        own_near,
+        pairs[0].lower_bound if pairs else NAN,
+        pairs[0].source_defect_rate if pairs else NAN,
+        len(own.pairs.get(query, ())),
+        len(turn.turns),
+        _number(turn.gap_s),
+        fuzz.ratio(query, turn.turns[-1]) if turn.turns else NAN,
+        intent_defect_rates.get(turn.reading.intent or "", NAN),
+    ]
+
+
+def candidate_features(
+    turn: Turn,
+    query: str,
+    proposals: Sequence[Proposal],
+    knowledge: Knowledge,
+    own: Own,
+    p_fail: float,
+    forward: np.ndarray,
+    channel: np.ndarray,
+    copy: float,
+) -> np.ndarray:
+    """CANDIDATE_FEATURES of all candidates of one turn.
+
+    Args:
+        p_fail: probability that the turn fails if left alone.
+        forward: log P(text | query, turns) per candidate, nats, shape (N,). channel: log P(query | text), shape (N,).
+        copy: log P(query | query) in the channel direction, nats: what leaving the turn alone explains.
+
+    Returns:
+        float64, shape (N, len(CANDIDATE_FEATURES)).
+    """
+    ratios = np.array([fuzz.ratio(query, p.text) for p in proposals])
+    own_total = sum(t.count for t in own.texts.values())
+    rows = []
+    for row, proposal in enumerate(proposals):
+        known, mine, pair = knowledge.known.get(proposal.text), own.texts.get(proposal.text), proposal.pair
+        rows.append(
+            [
+                p_fail,
+                ratios[row],
+                _margin(ratios, row),
+                fuzz.token_set_ratio(query, proposal.text),
+                fuzz.partial_ratio(query, proposal.text),
+                fuzz.ratio(phonetic(query), phonetic(proposal.text)),
+                *_word_features(query, proposal.text),
+                float(pair is not None),
+                pair.users if pair else 0,
+                pair.worth if pair else NAN,
+                pair.lower_bound if pair else NAN,
+                proposal.own_pair_count,
+                known.users if known else 0,
+                known.success_lower if known else NAN,
+                mine.count if mine else 0,
+                mine.success_rate if mine else NAN,
+                mine.count / own_total if mine else 0.0,
+                (turn.timestamp_s - mine.last_used_s) / 86400 if mine and turn.timestamp_s is not None else NAN,
+                *_agreement(turn.reading, proposal.reading),
+                fuzz.ratio(proposal.text, turn.turns[-1]) if turn.turns else NAN,
+                len(proposal.text),
+                forward[row],
+                forward[row] / (len(proposal.text) + 1),
+                _margin(forward, row),
+                channel[row],
+                channel[row] / (len(query) + 1),
+                _margin(channel, row),
+                channel[row] - copy,
+                max((fuzz.ratio(n, proposal.text) for n in turn.asr_nbest), default=NAN),
+            ]
+        )
+    return np.array(rows, dtype=np.float64).reshape(len(proposals), len(CANDIDATE_FEATURES))
+
+
+def _number(value: float | None) -> float:
+    return NAN if value is None else float(value)
+
+
+def _margin(values: np.ndarray, row: int) -> float:
+    """How far above the best of the others, negative for all but the best; NaN where there is no other."""
+    if len(values) < 2:
+        return NAN
+    return float(values[row] - np.delete(values, row).max())
+
+
+def _word_features(query: str, text: str) -> tuple[float, float, float, float]:
+    asked, proposed = query.split(), text.split()
+    if not asked or not proposed:
+        return (0.0, 0.0, float(len(text) - len(query)), float(len(proposed)))
+    changed = Levenshtein.distance(asked, proposed)
+    return (float(asked[0] == proposed[0]), float(asked[-1] == proposed[-1]), float(len(text) - len(query)), float(changed))
+
+
+def _agreement(heard: Reading, proposed: Reading) -> tuple[float, float, float, float]:
+    """Does the same, same domain, same intent, share of slots in common (NaN where neither has any)."""
+    if heard.intent is None or proposed.intent is None:
+        return (NAN, NAN, NAN, NAN)
+    union = heard.slots | proposed.slots
+    overlap = len(heard.slots & proposed.slots) / len(union) if union else NAN
+    same_intent = heard.intent == proposed.intent
+    return (float(heard.does(proposed)), float(heard.domain == proposed.domain), float(same_intent), overlap)

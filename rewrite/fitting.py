@@ -1,0 +1,315 @@
+"""Fit the decision on held-back turns: two tree models, their calibration, and the operating point.
+
+Everything that is reported or thresholded here is out of fold, folds by user, so that no user judges themself.
+
+A log shows only some of its failures: many users say nothing. Taking every silent turn for a good one would teach the
+models that likely failures are fine, and would count cures as harm. So a turn's failing is a probability throughout: the one
+that its signals give, spread over what its decision-time features say (`posterior`).
+Source: learning from positive and unlabelled examples, Elkan and Noto (2008), here with soft labels from the signals.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import lightgbm
+import numpy as np
+from sklearn.isotonic import IsotonicRegression
+
+from rewrite.decision import SPACES, Calibration, Candidate, Decider, Space, Thresholds, choose, expected_gain
+from rewrite.features import CANDIDATE_FEATURES, TURN_FEATURES
+from rewrite.rewriter import Considered, Scorer
+from rewrite.text import normalise
+from rewrite.turn import Reading, Turn
+
+_TREES = {
+    "objective": "cross_entropy",
+    "learning_rate": 0.05,
+    "num_leaves": 15,
+    "min_data_in_leaf": 30,
+    "feature_fraction": 0.7,
+    "bagging_fraction": 0.8,
+    "bagging_freq": 1,
+    "lambda_l2": 1.0,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbosity": -1,
+}
+
+
+@dataclass(frozen=True)
+class Want:
+    """What the user wanted: a text known to do it, and how the NLU reads that text."""
+
+    text: str
+    reading: Reading
+
+    def met_by(self, text: str, reading: Reading) -> bool:
+        """Whether acting on `text` does what was wanted: same text, or same intent and every wanted slot.
+
+        A wanted reading without slots says little ("question answering"): then half of the wanted words must stand in the
+        text too.
+        """
+        if text == self.text:
+            return True
+        if self.reading.intent is None or self.reading.intent != reading.intent:
+            return False
+        if self.reading.slots:
+            return self.reading.slots <= reading.slots
+        words = self.text.split()
+        return 2 * len(set(words) & set(text.split())) >= len(words)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A held-back turn and what became of it.
+
+    `p_signals` is the probability that it failed, from its signals alone; `want` what its user wanted, as far as the log
+    tells: for a failing turn what a later one got them, None where none did; for any other what it got them.
+    """
+
+    turn: Turn
+    p_signals: float
+    want: Want | None
+
+    @property
+    def fails(self) -> bool:
+        """Whether the signals say that it failed."""
+        return self.p_signals > 0.5
+
+
+@dataclass(frozen=True)
+class FittingConfig:
+    """How the decision is fitted; `harm_allowed` is the share of good turns that may be rewritten wrong."""
+
+    harm_allowed: float = 0.002
+    folds: int = 5
+    rounds: int = 200
+    least_p_fail: float = 0.08
+    most_rescored: int = 6000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The fitted decision with its out-of-fold figures."""
+
+    decider: Decider
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+def fit(
+    judged: Sequence[Judged], scorer: Scorer, config: FittingConfig, progress: Callable[[int, int], None] = lambda done, of: None
+) -> Fit:
+    """Fit both models, calibrations and thresholds on `judged` turns.
+
+    Args:
+        scorer: evidence from before the held-back window, and the generator.
+        progress: called with the number of turns rescored and how many there are.
+
+    Raises:
+        ValueError: too few failing turns to fit anything.
+    """
+    signals = np.array([j.p_signals for j in judged])
+    fails = signals > 0.5
+    if fails.sum() < 20 or (~fails).sum() < 20:
+        raise ValueError(
+            f"cannot calibrate on held-back history: got {int(fails.sum())} failing and {int((~fails).sum())} good turns, "
+            "expected at least 20 of each; the log is too short or its outcome columns (status, interrupted, dwell_s) are empty"
+        )
+    considered = [scorer.consider(j.turn, normalise(j.turn.utterance)) for j in judged]
+    folds = _folds([j.turn.user_id or "" for j in judged], config)
+    turn_rows = np.array([c.turn_features for c in considered])
+    raw_fail = _out_of_fold(turn_rows, signals, folds, config)
+    fail_calibration = _unhide(_calibrate(raw_fail, signals), signals)
+    p_fail = fail_calibration(raw_fail)
+    p_failed = posterior(p_fail, signals)
+    rows = _worth_rescoring(p_fail, config)
+    for done, row in enumerate(rows):
+        scorer.rescore(considered[row], float(p_fail[row]))
+        progress(done + 1, len(rows))
+    table = _CandidateTable.of([considered[r] for r in rows], [judged[r] for r in rows], folds[rows], p_failed[rows])
+    raw_right = _out_of_fold(table.features, table.right, table.fold, config, table.weight)
+    right_calibration = {
+        s: _calibrate(raw_right[m], table.right[m], table.weight[m]) for s in SPACES for m in [table.space == s]
+    }
+    p_right = np.array([right_calibration[s](r) for s, r in zip(table.space, raw_right, strict=True)])
+    thresholds, figures = _operating_point(table, p_right, [judged[r] for r in rows], p_failed[rows], p_failed, config)
+    decider = Decider(
+        _train(turn_rows, signals, config),
+        _train(table.features, table.right, config, table.weight),
+        fail_calibration,
+        right_calibration,
+        Thresholds(config.least_p_fail, thresholds),
+        scorer.intent_defect_rates,
+    )
+    counts = {"turns": float(len(judged)), "failing": float(p_failed.sum()), "rescored": float(len(rows))}
+    return Fit(decider, {**counts, **figures})
+
+
+def posterior(p_fail: np.ndarray, p_signals: np.ndarray) -> np.ndarray:
+    """Probability that each turn failed, shape (N,), from its features and its signals, taken as independent given the failure.
+
+    Args:
+        p_fail: from decision-time features alone. p_signals: from outcome signals alone, at the average prior.
+    """
+    prior = np.clip(p_signals.mean(), 1e-6, 1 - 1e-6)
+    p, s = np.clip(p_fail, 1e-6, 1 - 1e-6), np.clip(p_signals, 1e-6, 1 - 1e-6)
+    odds = p / (1 - p) * s / (1 - s) * (1 - prior) / prior
+    return np.asarray(odds / (1 + odds))
+
+
+def _unhide(calibration: Calibration, signals: np.ndarray) -> Calibration:
+    """Turn the expected signal probability into the probability of failing.
+
+    The mean of `p_signals` over failing turns is below one, over good turns above zero, as signals are missing or
+    misleading; with b and a these means, E[p_signals | features] = a + (b - a) P(fails | features).
+    """
+    failing = float((signals**2).sum() / max(signals.sum(), 1e-9))
+    good = float((signals * (1 - signals)).sum() / max((1 - signals).sum(), 1e-9))
+    probability = (np.array(calibration.probability) - good) / max(failing - good, 1e-6)
+    return Calibration(calibration.raw, tuple(np.clip(probability, 0.0, 1.0).tolist()))
+
+
+@dataclass
+class _CandidateTable:
+    """All candidates of the rescored turns, one row each; `turn` is the row of their turn."""
+
+    features: np.ndarray
+    turn: np.ndarray
+    fold: np.ndarray
+    space: np.ndarray
+    text: list[str]
+    met: np.ndarray
+    right: np.ndarray
+    weight: np.ndarray
+    turns: int
+
+    @classmethod
+    def of(
+        cls, considered: Sequence[Considered], judged: Sequence[Judged], folds: np.ndarray, p_failed: np.ndarray
+    ) -> "_CandidateTable":
+        """Failing turns with a known want stand for all failing ones; a turn that seems good counts as far as it is."""
+        known = sum(p for j, p in zip(judged, p_failed, strict=True) if j.fails and j.want is not None)
+        stands_for = float(p_failed.sum() / max(known, 1.0))
+        turn, space, text, met, right, weight = [], [], [], [], [], []
+        for row, (c, j) in enumerate(zip(considered, judged, strict=True)):
+            for p in c.proposals:
+                does = j.want is not None and j.want.met_by(p.text, p.reading)
+                turn.append(row)
+                space.append(p.space)
+                text.append(p.text)
+                met.append(does)
+                right.append(j.fails and does)
+                weight.append((stands_for if j.want is not None else 0.0) if j.fails else 1.0 - p_failed[row])
+        features = [c.candidate_features for c in considered] or [np.zeros((0, len(CANDIDATE_FEATURES)))]
+        turn_rows = np.array(turn, dtype=np.int64)
+        return cls(
+            np.concatenate(features),
+            turn_rows,
+            folds[turn_rows],
+            np.array(space, dtype=object),
+            text,
+            np.array(met, dtype=bool),
+            np.array(right, dtype=bool),
+            np.array(weight, dtype=np.float64),
+            len(considered),
+        )
+
+    def candidates(self, p_right: np.ndarray) -> list[list[tuple[Candidate, int]]]:
+        """Candidates of each turn with their rows in this table."""
+        p_fail = self.features[:, CANDIDATE_FEATURES.index("p_fail")]
+        same = self.features[:, CANDIDATE_FEATURES.index("reading_agrees")]
+        gain = np.array([expected_gain(f, r, s) for f, r, s in zip(p_fail, p_right, same, strict=True)])
+        found: list[list[tuple[Candidate, int]]] = [[] for _ in range(self.turns)]
+        for row in range(len(self.text)):
+            space: Space = SPACES[self.space[row] == "global"]
+            candidate = Candidate(self.text[row], space, (), float(p_right[row]), float(gain[row]))
+            found[self.turn[row]].append((candidate, row))
+        return found
+
+
+def _operating_point(
+    table: _CandidateTable,
+    p_right: np.ndarray,
+    judged: Sequence[Judged],
+    p_failed: np.ndarray,
+    p_failed_all: np.ndarray,
+    config: FittingConfig,
+) -> tuple[dict[str, float], dict[str, float]]:
+    """The lowest gain threshold, at least zero, whose out-of-fold harm is within what is allowed."""
+    candidates = table.candidates(p_right)
+    good = float((1 - p_failed_all).sum())
+    figures: dict[str, float] = {}
+    for threshold in np.arange(0.0, 1.0, 0.02):
+        gains: dict[str, float] = {space: float(threshold) for space in SPACES}
+        rewritten, fixed, known, broken = 0, 0, 0, 0.0
+        for found, j, p in zip(candidates, judged, p_failed, strict=True):
+            chosen = choose([c for c, _ in found], gains)
+            if chosen is None:
+                continue
+            does = bool(table.met[next(row for c, row in found if c is chosen)])
+            rewritten += 1
+            known += j.fails and j.want is not None
+            fixed += j.fails and does
+            broken += 0.0 if j.fails or does else 1.0 - p
+        figures = {
+            "trigger_rate": rewritten / len(p_failed_all),
+            "right_of_known": fixed / max(known, 1),
+            "harm": broken / max(good, 1.0),
+            "gain_threshold": float(threshold),
+        }
+        if figures["harm"] <= config.harm_allowed:
+            return gains, figures
+    return {space: 1.0 for space in SPACES}, {**figures, "gain_threshold": 1.0}
+
+
+def _worth_rescoring(p_fail: np.ndarray, config: FittingConfig) -> np.ndarray:
+    """Rows of the turns likely enough to fail, at most `most_rescored`, drawn at random, in their order."""
+    rows = np.flatnonzero(p_fail >= config.least_p_fail)
+    if len(rows) > config.most_rescored:
+        rows = np.sort(np.random.default_rng(config.seed).choice(rows, config.most_rescored, replace=False))
+    return rows
+
+
+def _folds(users: Sequence[str], config: FittingConfig) -> np.ndarray:
+    """Fold of each turn: all turns of a user share one."""
+    names = sorted(set(users))
+    drawn = np.random.default_rng(config.seed).permutation(len(names)) % config.folds
+    fold = dict(zip(names, drawn.tolist(), strict=True))
+    return np.array([fold[u] for u in users])
+
+
+def _out_of_fold(
+    features: np.ndarray, labels: np.ndarray, folds: np.ndarray, config: FittingConfig, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Raw predictions for every row by a model that saw no row of its fold."""
+    raw = np.zeros(len(labels))
+    for fold in range(config.folds):
+        inside, outside = folds == fold, folds != fold
+        if inside.any() and outside.any():
+            model = _train(features[outside], labels[outside], config, None if weights is None else weights[outside])
+            raw[inside] = model.predict(features[inside], num_threads=1)
+    return raw
+
+
+def _train(
+    features: np.ndarray, labels: np.ndarray, config: FittingConfig, weights: np.ndarray | None = None
+) -> lightgbm.Booster:
+    """Trees under the cross-entropy of labels in [0, 1]; rows of weight zero are left out."""
+    keep = np.ones(len(labels), dtype=bool) if weights is None else weights > 0
+    weight = None if weights is None else weights[keep]
+    data = lightgbm.Dataset(features[keep], label=labels[keep].astype(np.float64), weight=weight)
+    return lightgbm.train({**_TREES, "seed": config.seed, "num_threads": 1}, data, num_boost_round=config.rounds)
+
+
+def _calibrate(
+    raw: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None, knots: int = 50
+) -> Calibration:
+    """Isotonic regression, kept at its quantile knots; the identity where there is nothing to learn from."""
+    if len(raw) < 50 or labels.min() == labels.max():
+        return Calibration()
+    model = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
+    model.fit(raw, labels.astype(np.float64), sample_weight=weights)
+    upper = 1 - np.geomspace(1e-4, 0.1, knots)
+    at = np.unique(np.quantile(raw, np.concatenate([np.linspace(0, 1, knots), upper])))
+    return Calibration(tuple(at.tolist()), tuple(model.predict(at).tolist()))

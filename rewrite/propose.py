@@ -1,0 +1,86 @@
+"""Candidates of a turn: mined look-up, the user's own texts, the nearest texts of both spaces, and trie search.
+
+Every proposal is a text in force: a member of the global space or one of the user's own texts. A text equal to the query is
+no rewrite and is never proposed.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from rewrite.neighbours import nearest
+from rewrite.spaces import Knowledge, Own, Pair
+from rewrite.turn import Reading
+
+NEAREST_GLOBAL = 12
+NEAREST_OWN = 12
+MOST_USED_OWN = 3
+
+
+@dataclass
+class Proposal:
+    """One candidate and who proposed it.
+
+    `space` is `personal` where the user has succeeded with the text, else `global`. `pair` is the mined evidence for
+    query -> text, `own_pair_count` how often this user made that very reformulation.
+    """
+
+    text: str
+    reading: Reading
+    space: str
+    sources: list[str] = field(default_factory=list)
+    pair: Pair | None = None
+    own_pair_count: int = 0
+
+
+class Proposer:
+    """Collects candidates from one state of knowledge; texts in `blocked` are never proposed."""
+
+    def __init__(self, knowledge: Knowledge, blocked: Iterable[str] = ()) -> None:
+        self.knowledge = knowledge
+        self._blocked = frozenset(blocked)
+        self._texts = [t for t in knowledge.texts if t not in self._blocked]
+
+    def neighbours(self, query: str, own: Own) -> list[tuple[str, float, str]]:
+        """Nearest texts of both spaces: (text, ratio 0-100, "neighbour" or "own"), unsorted, query left out."""
+        found = [(t, s, "neighbour") for t, s in nearest(query, self._texts, NEAREST_GLOBAL + 1)]
+        texts = [t for t in own.texts if t not in self._blocked]
+        found += [(t, s, "own") for t, s in nearest(query, texts, NEAREST_OWN + 1)]
+        return [f for f in found if f[0] != query]
+
+    def propose(
+        self, query: str, own: Own, neighbours: Sequence[tuple[str, float, str]], searched: Sequence[str] = ()
+    ) -> list[Proposal]:
+        """All candidates, in a stable order: look-up, own pairs, neighbours, own texts, search."""
+        found: dict[str, Proposal] = {}
+        for pair in self.knowledge.look_up.get(query, []):
+            self._add(found, query, own, pair.target, "lookup", pair=pair)
+        for pair in own.pairs.get(query, []):
+            self._add(found, query, own, pair.target, "own_lookup", own_pair_count=pair.count)
+        for text, _, source in neighbours:
+            self._add(found, query, own, text, source)
+        most_used = sorted(own.texts.values(), key=lambda t: (-t.count, -t.last_used_s, t.text))[:MOST_USED_OWN]
+        for own_text in most_used:
+            self._add(found, query, own, own_text.text, "own")
+        for text in searched:
+            self._add(found, query, own, text, "search")
+        return list(found.values())
+
+    def _add(
+        self,
+        found: dict[str, Proposal],
+        query: str,
+        own: Own,
+        text: str,
+        source: str,
+        pair: Pair | None = None,
+        own_pair_count: int = 0,
+    ) -> None:
+        mine, known = own.texts.get(text), self.knowledge.known.get(text)
+        in_force = mine if mine is not None else known
+        if text == query or text in self._blocked or in_force is None:
+            return
+        proposal = found.setdefault(text, Proposal(text, in_force.reading, "personal" if mine is not None else "global"))
+        if source not in proposal.sources:
+            proposal.sources.append(source)
+        proposal.pair = pair or proposal.pair
+        proposal.own_pair_count = max(own_pair_count, proposal.own_pair_count)
