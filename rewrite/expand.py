@@ -187,7 +187,8 @@ def _guessed(
     row = parent[some]
     query = above.paths.query[row]
     depth = above.paths.item[row, DEPTH] + above.size[row]
-    likely = guide.next_id(query, above.tail[row], depth) == forest.token(forest.span(node[some])[0])
+    suggested = guide.next_ids(query, above.tail[row], depth - 1)
+    likely = (suggested == forest.token(forest.span(node[some])[0])[:, None]).any(1)
     chosen, row, query = some[likely], row[likely], query[likely]
     chain = _below(above, row, node[chosen], left[query], forest)
     chain.follow(above.tail[row], forest)

@@ -20,22 +20,28 @@ class Guide:
     def __init__(self, input_ids: Array, attention_mask: Array) -> None:
         self.ids = np.where(attention_mask != 0, input_ids, -2)  # neither a token nor a missing tail (-1)
 
-    def next_id(self, query: Array, tail: Array, depth: Array) -> Array:
-        """[N] the token that followed, in the query, the longest match of a path's end, nearest to its depth.
+    def next_ids(self, query: Array, tail: Array, count: Array) -> Array:
+        """What followed, in the query, the longest match of each path's end, the nearest to the same place if several.
+
+        Where nothing matches, the ids at that place, which is shifted by one if the query begins with a mark.
 
         Args:
-            tail: [N, 3] last tokens of each path, -1 where it is shorter. depth: [N] tokens it has.
+            tail: [N, 3] last tokens of each path, -1 where it is shorter. count: [N] tokens it has.
+
+        Returns:
+            [N, 2] ids, mostly equal; -2 beyond the query's end.
         """
         ids = self.ids[query]
+        rows, width = np.arange(len(ids)), ids.shape[1]
         matched = np.zeros(ids.shape, np.int64)
         same = np.ones(ids.shape, bool)
         for back in range(TAIL):
             shifted = np.full(ids.shape, -3)
-            shifted[:, back:] = ids[:, : ids.shape[1] - back]
+            shifted[:, back:] = ids[:, : width - back]
             same &= shifted == tail[:, TAIL - 1 - back, None]
             matched += same
-        far = np.abs(np.arange(ids.shape[1]) - depth[:, None])
-        place = (matched * 4 * ids.shape[1] - far).argmax(1)
-        following = np.minimum(place + 1, ids.shape[1] - 1)
-        found: Array = ids[np.arange(len(ids)), following]
+        far = np.abs(np.arange(width) - count[:, None])
+        place = (matched * 4 * width - far).argmax(1)
+        after = np.where(matched.max(1, keepdims=True) > 0, place[:, None] + 1, count[:, None] + np.array([0, 1]))
+        found: Array = np.where(after < width, ids[rows[:, None], np.minimum(after, width - 1)], -2)
         return found
