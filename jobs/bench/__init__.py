@@ -2,8 +2,9 @@
 
 import typer
 
-from jobs.bench import corrections, decode
+from jobs.bench import corrections, decode, mine
 
 app = typer.Typer(no_args_is_help=True, help="Side-by-side measurements, written as JSON and a plot.")
 app.command("decode")(decode.decode)
 app.command("corrections")(corrections.corrections)
+app.command("mine")(mine.mine)
