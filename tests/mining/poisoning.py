@@ -1,6 +1,6 @@
 """A simulator of colluding users, and what it costs them to push one bad pair: `python -m tests.mining.poisoning`.
 
-Each attack is s users who ask for what others ask for, act as if it had failed, say the bad text instead and act content.
+Each attack is s users who ask for what others ask for, act as if it had failed, say the bad text and act content.
 Attacks of every size and pattern run in one log, each on a text of its own; floors are then compared on its tables.
 """
 
@@ -83,7 +83,9 @@ def mined(folder: Path) -> tuple[dict[Any, Any], dict[Any, Any]]:
     from jobs.mine import run
     from mining.config import MineConfig
 
-    floorless = MineConfig(min_users=1, min_days=1, pair_users=1, chain_min_success=0.3, holdback=0.0, personal_shards=1)
+    floorless = MineConfig(
+        min_users=1, min_days=1, pair_users=1, chain_min_success=0.3, holdback=0.0, personal_shards=1
+    )
     run([logs.write(simulate(), folder / "log.parquet")], folder / "out", floorless)
     pairs = {(row["source"], row["target"]): row for row in pq.read_table(folder / "out" / "rewrites").to_pylist()}
     return pairs, {row["text"]: row for row in pq.read_table(folder / "out" / "utterances").to_pylist()}

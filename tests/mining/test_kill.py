@@ -51,11 +51,16 @@ def test_a_failed_run_leaves_nothing_and_the_old_run_as_it_was(tmp_path: Path) -
     out = tmp_path / "out"
     with published(out) as folder:
         (folder / "manifest.json").write_text("{}")
-    with pytest.raises(RuntimeError, match="half way"), published(out, overwrite=True) as folder:
-        (folder / "manifest.json").write_text("broken")
-        raise RuntimeError("half way")
+    with pytest.raises(RuntimeError, match="half way"):
+        _fail_half_way(out)
     assert (out / "manifest.json").read_text() == "{}"
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def _fail_half_way(out: Path) -> None:
+    with published(out, overwrite=True) as folder:
+        (folder / "manifest.json").write_text("broken")
+        raise RuntimeError("half way")
 
 
 @pytest.mark.slow

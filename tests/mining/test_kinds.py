@@ -1,0 +1,132 @@
+"""The trained model of follow-ups: what ships, how it is cut, and how it is scored."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobs.bench.corrections import measure
+from jobs.correction_pairs import read_pairs, scores, time_blocks
+from mining import kinds
+from mining.pair_features import NAMES, Pair, features
+
+
+def kind_of(*pairs: Pair) -> list[str]:
+    """What the shipped model says of each pair."""
+    model = kinds.default_model()
+    return [kinds.CLASSES[n] for n in model.decide(model.probabilities(kinds.matrix(pairs)))]
+
+
+def test_the_shipped_model_tells_a_correction_from_a_new_wish() -> None:
+    heard = 'Sorry, but I heard "sent an male to mom" and I don\'t know what to do'
+    # recognition correction against rewording is the weak side (see `reprise bench corrections`): not asked here
+    new, *corrections = kind_of(
+        Pair("turn on the radio", "what is the weather tomorrow", 1.0, 240.0, "ok"),
+        Pair("send an male to mom", "send an email to mom", 0.0, 9.0, heard),
+        Pair("hello", "hello", 0.0, 12.0, "Sorry, but I don't understand."),
+    )
+    assert new == "new_command"
+    assert "new_command" not in corrections
+
+
+def test_the_shipped_model_is_plain_json_that_names_its_training_data_by_hash_only() -> None:
+    stored = json.loads(kinds.DEFAULT_PATH.read_text())
+    assert set(stored) == {"mean", "scale", "weights", "offsets", "trees", "threshold", "asr_weight", "trained_on"}
+    assert len(stored["trained_on"]) == 64
+
+
+def test_a_model_of_other_features_is_refused() -> None:
+    stored = json.loads(kinds.DEFAULT_PATH.read_text())
+    stored["mean"] = stored["mean"][1:]
+    with pytest.raises(ValueError, match=rf"has {len(NAMES) - 1} features; expected {len(NAMES)}"):
+        kinds.KindModel.from_json(json.dumps(stored))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=40), st.text(max_size=40), st.floats(-1e6, 1e6), st.text(max_size=40), st.none() | st.text())
+def test_features_are_finite_and_named_alike_for_any_pair(
+    a: str, b: str, gap: float, reply: str, near: str | None
+) -> None:
+    found = features(Pair(a, b, 0.5, gap, reply, before=near, after=near))
+    assert tuple(found) == NAMES
+    assert np.all(np.isfinite(list(found.values())))
+
+
+def test_alone_or_in_a_batch_a_pair_gets_the_same_probabilities() -> None:
+    pairs = [Pair(f"play song {n}", f"play songs {n}", n % 2, 10.0 * n, "sorry") for n in range(6)]
+    model = kinds.default_model()
+    together = model.probabilities(kinds.matrix(pairs))
+    alone = np.vstack([model.probabilities(kinds.matrix([pair])) for pair in pairs])
+    assert np.allclose(together, alone, atol=1e-12)
+    assert np.allclose(together.sum(axis=1), 1)
+
+
+def test_blocks_of_time_never_share_a_window() -> None:
+    for train, test in time_blocks(100, 10):
+        assert set(train).isdisjoint(range(test[0] - 2, test[-1] + 3))
+    assert sorted(n for _, test in time_blocks(100, 10) for n in test) == list(range(100))
+
+
+def test_scores_are_those_of_scikit_learn() -> None:
+    from sklearn.metrics import f1_score
+
+    rng = np.random.default_rng(0)
+    truth, guess = rng.integers(0, 3, 200), rng.integers(0, 3, 200)
+    got = scores(truth, guess)
+    assert got["f1"] == pytest.approx(f1_score(truth > 0, guess > 0))
+    assert got["macro_f1"] == pytest.approx(f1_score(truth, guess, average="macro"))
+
+
+def labelled(path: Path, n: int = 60) -> Path:
+    """A file of pairs in which corrections are failed repeats."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for at in range(n):
+        label = int(rng.integers(3))
+        first = f"call number {at}"
+        second = [f"what is {at * 7}", first, f"call numbers {at}"][label]
+        executed = bool(label == 0)
+        rows.append(
+            {
+                "first": first,
+                "response": "ok" if executed else "sorry",
+                "second": second,
+                "executed": executed,
+                "gap_s": 9.0 if label else 300.0,
+                "label": kinds.CLASSES[label],
+            }
+        )
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+def test_the_bench_scores_another_file_with_the_shipped_model_or_by_its_own_folds(tmp_path: Path) -> None:
+    path = labelled(tmp_path / "pairs.parquet")
+    shipped = measure(path, None)
+    assert shipped["how"].startswith("the shipped model")
+    assert {"f1", "macro_f1", "systems", "pairs"} <= set(shipped)
+    assert measure(path, 3)["f1"] > 0.9
+
+
+def test_neighbouring_rows_that_share_a_request_are_one_window(tmp_path: Path) -> None:
+    rows = [("a", "b"), ("b", "c"), ("x", "y")]
+    table = [
+        {"first": f, "response": "", "second": s, "executed": True, "gap_s": 1.0, "label": "new_command"}
+        for f, s in rows
+    ]
+    pq.write_table(pa.Table.from_pylist(table), tmp_path / "pairs.parquet")
+    pairs, _ = read_pairs(tmp_path / "pairs.parquet")
+    assert [(p.before, p.after) for p in pairs] == [(None, "c"), ("a", None), (None, None)]
+
+
+def test_a_file_of_another_form_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"first": ["a"]}), tmp_path / "pairs.parquet")
+    with pytest.raises(ValueError, match="missing response, second, executed, gap_s, label"):
+        read_pairs(tmp_path / "pairs.parquet")
+    with pytest.raises(ValueError, match="no such file"):
+        read_pairs(tmp_path / "nothing.parquet")
