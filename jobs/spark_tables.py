@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 
+from jobs.parquet_footer import sort_encodings
+
 SORT = {
     "turns": ("user_id", "timestamp", "interaction_id"),
     "reformulations": ("source", "target", "kind"),
@@ -33,6 +35,7 @@ def write_sorted(frame: DataFrame, target: Path) -> None:
     frame.write.parquet(target.as_uri(), mode="errorifexists")
     for path in sorted(target.iterdir()):
         if path.suffix == ".parquet":
+            sort_encodings(path)
             path.rename(target / f"{path.name[:10]}.parquet")
         else:
             path.unlink()
