@@ -3,8 +3,10 @@
 Only history is read here: outcomes of the held-back turns and the turns after them, never the future to be rewritten.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -20,7 +22,9 @@ from rewrite.turn import Turn
 FOLLOW_UPS = 3
 FOLLOW_UP_GAP_S = 60.0
 LEAST_RATIO = 40.0
-"""A follow-up tells what a failed turn wanted if it succeeded, within three turns and a minute of each other, and resembles it."""
+"""A follow-up tells what a failed turn wanted if it succeeded, within three turns and a minute of each other, and
+resembles it.
+"""
 
 
 def judged_turns(turns: pa.Table, since: datetime) -> list[Judged]:
@@ -33,11 +37,21 @@ def judged_turns(turns: pa.Table, since: datetime) -> list[Judged]:
     inside = pc.greater_equal(ordered["timestamp"], pa.scalar(since, ordered["timestamp"].type)).to_pylist()
     logged = turns_of(ordered)
     fails = [p > 0.5 for p in probability]
+    rows = [row for row in range(len(logged)) if inside[row]]
+    wants = {row: _want(logged, fails, row) if fails[row] else _own(logged[row]) for row in rows}
+    shared = _shared({row: want for row, want in wants.items() if fails[row] and want is not None}, logged)
     return [
-        Judged(turn, probability[row], _want(logged, fails, row) if fails[row] else _own(turn))
-        for row, turn in enumerate(logged)
-        if inside[row]
+        Judged(logged[row], probability[row], wants[row] or shared.get(normalise(logged[row].utterance)))
+        for row in rows
     ]
+
+
+def _shared(wants: dict[int, Want], logged: Sequence[Turn]) -> dict[str, Want]:
+    """What a failing text mostly turned out to mean to those who said it again: for those who gave up on it."""
+    found: dict[str, Counter[Want]] = {}
+    for row, want in wants.items():
+        found.setdefault(normalise(logged[row].utterance), Counter())[want] += 1
+    return {text: min(counts, key=lambda w: (-counts[w], w.text)) for text, counts in found.items()}
 
 
 def _own(turn: Turn) -> Want:
@@ -77,11 +91,34 @@ def pairs_with_context(turns: pa.Table, known_pairs: set[tuple[str, str]]) -> li
     ordered = turns.sort_by([("user_id", "ascending"), ("timestamp", "ascending"), ("interaction_id", "ascending")])
     logged = turns_of(ordered)
     found = set()
-    for first, second in zip(logged, logged[1:], strict=False):
+    for first, second in pairwise(logged):
         pair = (normalise(first.utterance), normalise(second.utterance))
         if first.user_id == second.user_id and pair in known_pairs:
             found.add((*pair, first.turns))
     return sorted(found)
+
+
+def meanings(before: pa.Table, reformulations: pa.Table) -> tuple[list[str], list[str], list[float]]:
+    """Texts, the intents they turned out to have, and weights: to learn what garbled queries meant.
+
+    A text that succeeded means what the NLU read; a source of a mined pair means what its target does.
+    """
+    if "intent" not in before.column_names:
+        return [], [], []
+    succeeded = before.filter(pc.less(before["defect_probability"], 0.5))
+    grouped = succeeded.group_by(["text", "intent"]).aggregate([([], "count_all")]).sort_by("text")
+    counts: dict[str, tuple[int, str]] = {}
+    for text, intent, count in zip(
+        grouped["text"].to_pylist(), grouped["intent"].to_pylist(), grouped["count_all"].to_pylist(), strict=True
+    ):
+        if intent is not None:
+            counts[text] = max(counts.get(text, (0, "")), (count, intent))
+    rows = [(text, intent, 1.0) for text, (_, intent) in sorted(counts.items())]
+    for r in reformulations.sort_by([("source", "ascending"), ("target", "ascending")]).to_pylist():
+        if r["target"] in counts:
+            rows.append((r["source"], counts[r["target"]][1], 3.0))
+    texts, intents, weights = zip(*rows, strict=True) if rows else ((), (), ())
+    return list(texts), list(intents), list(weights)
 
 
 def texts_in_force(knowledge: Knowledge) -> list[str]:

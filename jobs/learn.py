@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
     from rewrite.fitting import Fit
     from rewrite.generator import Generator
+    from rewrite.intents import IntentModel
     from rewrite.spaces import Knowledge
 
-_TABLES = ("utterances", "rewrites", "text_outcomes", "personal", "personal_rewrites")
+_TABLES = ("reformulations", "utterances", "rewrites", "text_outcomes", "personal", "personal_rewrites")
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,12 @@ class LearnConfig:
 def learn(
     mined: Annotated[Path, typer.Argument(help="Run directory of `reprise mine`.")],
     out: Annotated[Path, typer.Option(help="Bundle to write.")],
-    steps: Annotated[int, typer.Option(min=0, help="Training steps of 64 pairs, about 0.25 s each; 0 trains no generator.")] = 2500,
-    model: Annotated[str | None, typer.Option(help="Start from this encoder-decoder: a path, or a hub name to download.")] = None,
+    steps: Annotated[
+        int, typer.Option(min=0, help="Training steps of 64 pairs, about 0.25 s each; 0 trains no generator.")
+    ] = 2500,
+    model: Annotated[
+        str | None, typer.Option(help="Start from this encoder-decoder: a path, or a hub name to download.")
+    ] = None,
     harm: Annotated[float, typer.Option(min=0, max=1, help="Share of good turns that may be rewritten wrong.")] = 0.002,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = 2,
@@ -49,18 +54,21 @@ def run(mined: Path, out: Path, config: LearnConfig) -> str:
     """Learn a bundle; returns its id. Checkpoints lie beside `out` until the bundle is written.
 
     Raises:
-        FileNotFoundError: `mined` is no finished run. FileExistsError: `out` exists. ValueError: too little to learn from.
+        FileNotFoundError: `mined` is no finished run. FileExistsError: `out` exists. ValueError: too little to learn
+        from.
     """
     import shutil
 
+    import structlog
     import torch
 
-    import structlog
     from rewrite.bundle import pack
     from rewrite.spaces import Knowledge, write_knowledge
 
     if out.exists():
-        raise FileExistsError(f"{out} exists already and bundles are never changed in place; choose another --out or remove it")
+        raise FileExistsError(
+            f"{out} exists already and bundles are never changed in place; choose another --out or remove it"
+        )
     manifest = read_manifest(mined)
     torch.set_num_threads(config.threads)
     log = structlog.get_logger("learn")
@@ -76,12 +84,15 @@ def run(mined: Path, out: Path, config: LearnConfig) -> str:
     since = datetime.fromisoformat(manifest["holdback_from"])
     checkpoints = out.parent / f".{out.name}.checkpoints"
     generator = _generator(turns, since, knowledge, past, config, checkpoints)
-    fitted = _fit(turns, since, Knowledge.from_tables(past), generator, config)
+    intents = _intents(turns, since, past, config)
+    fitted = _fit(turns, since, Knowledge.from_tables(past), generator, intents, config)
     log.info("fitted on held-back history, out of fold", **{k: round(v, 4) for k, v in fitted.figures.items()})
 
     def write(folder: Path) -> None:
         write_knowledge(tables, folder)
         fitted.decider.save(folder / "decision")
+        if intents is not None:
+            intents.save(folder / "decision")
         if generator is not None:
             generator.save(folder / "model")
             build_trie(generator, knowledge.texts).save(folder / "global" / "trie")
@@ -102,7 +113,9 @@ def run(mined: Path, out: Path, config: LearnConfig) -> str:
 def read_manifest(mined: Path) -> dict[str, Any]:
     """The manifest of a finished mining run that held turns back."""
     if not (mined / "_SUCCESS").exists():
-        raise FileNotFoundError(f"{mined} is no finished run of `reprise mine`: it has no _SUCCESS; mine first, or check the path")
+        raise FileNotFoundError(
+            f"{mined} is no finished run of `reprise mine`: it has no _SUCCESS; mine first, or check the path"
+        )
     manifest: dict[str, Any] = json.loads((mined / "manifest.json").read_text())
     if manifest.get("holdback_from") is None:
         raise ValueError(f"{mined} holds no turns back, so nothing can be calibrated; mine again without --holdback 0")
@@ -117,8 +130,14 @@ def read_table(folder: Path, name: str) -> "pa.Table":
 
 
 def read_tables(folder: Path) -> dict[str, "pa.Table"]:
-    """The tables that decisions draw on."""
-    return {name: read_table(folder, name) for name in _TABLES}
+    """The tables that decisions draw on; of the reformulations those that say the same wish again, in other words."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    tables = {name: read_table(folder, name) for name in _TABLES}
+    kinds = pa.array(["correction", "rewording"])
+    tables["reformulations"] = tables["reformulations"].filter(pc.is_in(tables["reformulations"]["kind"], kinds))
+    return tables
 
 
 def build_trie(generator: "Generator", texts: list[str]) -> Any:
@@ -140,8 +159,6 @@ def _generator(
     if config.steps == 0 and config.model is None:
         return None
     import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
     from jobs.labels import pairs_with_context, texts_in_force
     from jobs.progress import progress
@@ -150,8 +167,8 @@ def _generator(
     from rewrite.training import Corpus, TrainingConfig, batches, train
 
     generator = Generator.load(config.model) if config.model else Generator.build(GeneratorConfig(), config.seed)
-    before = turns.filter(pc.less(turns["timestamp"], pa.scalar(since, turns["timestamp"].type)))
-    mined = past["reformulations"] if "reformulations" in past else past["personal_rewrites"]
+    before = _before(turns, since)
+    mined = past["reformulations"]
     known = set(zip(mined["source"].to_pylist(), mined["target"].to_pylist(), strict=True))
     pairs = pairs_with_context(before, known)
     texts = texts_in_force(knowledge)
@@ -170,30 +187,53 @@ def _generator(
     return generator
 
 
-def _fit(
-    turns: "pa.Table", since: datetime, knowledge: "Knowledge", generator: "Generator | None", config: LearnConfig
-) -> "Fit":
+def _intents(
+    turns: "pa.Table", since: datetime, past: Mapping[str, "pa.Table"], config: LearnConfig
+) -> "IntentModel | None":
+    """What texts meant before the held-back window: those that succeeded as read, failed ones as what replaced them."""
+    from jobs.labels import meanings
+    from rewrite.intents import IntentModel
+
+    texts, intents, weights = meanings(_before(turns, since), past["reformulations"])
+    model = IntentModel.fit(texts, intents, weights, config.seed)
+    return None if model is None else model.rounded
+
+
+def _before(turns: "pa.Table", since: datetime) -> "pa.Table":
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    return turns.filter(pc.less(turns["timestamp"], pa.scalar(since, turns["timestamp"].type)))
+
+
+def _fit(
+    turns: "pa.Table",
+    since: datetime,
+    knowledge: "Knowledge",
+    generator: "Generator | None",
+    intents: "IntentModel | None",
+    config: LearnConfig,
+) -> "Fit":
     from jobs.labels import intent_defect_rates, judged_turns
     from jobs.progress import progress
     from rewrite.fitting import FittingConfig, fit
     from rewrite.rewriter import Scorer
 
-    before = turns.filter(pc.less(turns["timestamp"], pa.scalar(since, turns["timestamp"].type)))
     trie = build_trie(generator, knowledge.texts) if generator is not None and knowledge.texts else None
-    scorer = Scorer(knowledge, generator, trie, intent_defect_rates(before))
+    scorer = Scorer(knowledge, generator, trie, intents, intent_defect_rates(_before(turns, since)))
     with progress("fit: turns rescored") as advance:
         fitting = FittingConfig(harm_allowed=config.harm, seed=config.seed)
         return fit(judged_turns(turns, since), scorer, fitting, lambda done, of: advance())
 
 
-def _card(manifest: Mapping[str, Any], config: LearnConfig, figures: Mapping[str, float], knowledge: "Knowledge") -> str:
+def _card(
+    manifest: Mapping[str, Any], config: LearnConfig, figures: Mapping[str, float], knowledge: "Knowledge"
+) -> str:
     rows = "\n".join(f"| {name.replace('_', ' ')} | {value:.4f} |" for name, value in sorted(figures.items()))
     return (
         "# Bundle\n\nWritten by `reprise learn`.\n\n"
-        f"Log window: {manifest['window']['first']} to {manifest['window']['last']}; held back from {manifest['holdback_from']}.\n"
+        f"Log window: {manifest['window']['first']} to {manifest['window']['last']}; held back from "
+        f"{manifest['holdback_from']}.\n"
         f"Global space: {len(knowledge.known)} texts. Training steps: {config.steps}, seed {config.seed}.\n\n"
         "Out-of-fold figures on the held-back turns, judged by the log's own signals:\n\n"
         f"| figure | value |\n|---|---|\n{rows}\n"

@@ -1,6 +1,7 @@
 """Logs on disk to `Turn` objects: decision-time columns only, with the session before each turn."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,17 @@ from rewrite.text import normalise
 from rewrite.turn import Reading, Turn
 
 REQUIRED = ("interaction_id", "user_id", "timestamp", "utterance")
-DECISION_COLUMNS = (*REQUIRED, "asr_confidence", "asr_nbest", "domain", "intent", "slots", "nlu_confidence", "device", "locale")
+DECISION_COLUMNS = (
+    *REQUIRED,
+    "asr_confidence",
+    "asr_nbest",
+    "domain",
+    "intent",
+    "slots",
+    "nlu_confidence",
+    "device",
+    "locale",
+)
 
 CONTEXT_TURNS = 3
 CONTEXT_GAP_S = 120.0
@@ -28,15 +39,20 @@ def read_log(path: Path) -> pa.Table:
         FileNotFoundError: nothing is there. ValueError: not a log, or a required column is missing.
     """
     if not path.exists():
-        raise FileNotFoundError(f"no log at {path}; expected a parquet or JSON-lines file or a folder of parquet; is the path right?")
+        raise FileNotFoundError(
+            f"no log at {path}; expected a parquet or JSON-lines file or a folder of parquet; is the path right?"
+        )
     try:
         table = _read(path)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
-        raise ValueError(f"cannot read {path} as a log: {error}; expected parquet or JSON lines; is the file complete?") from error
+        raise ValueError(
+            f"cannot read {path} as a log: {error}; expected parquet or JSON lines; is the file complete?"
+        ) from error
     missing = [name for name in REQUIRED if name not in table.column_names]
     if missing:
+        got = ", ".join(table.column_names[:12])
         raise ValueError(
-            f"{path} is not an interaction log: column {', '.join(missing)} is missing; got {', '.join(table.column_names[:12])}; "
+            f"{path} is not an interaction log: column {', '.join(missing)} is missing; got {got}; "
             "rename the columns to the log contract (see docs/log.md)"
         )
     return table.select([name for name in DECISION_COLUMNS if name in table.column_names])
@@ -85,12 +101,14 @@ def _seconds(column: pa.ChunkedArray) -> np.ndarray:
     return np.asarray(pc.divide(pc.cast(micros, pa.float64()), 1e6).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
-def _context(users: Sequence[str], seconds: np.ndarray, texts: Sequence[str | None]) -> tuple[list[tuple[str, ...]], list[float | None]]:
+def _context(
+    users: Sequence[str], seconds: np.ndarray, texts: Sequence[str | None]
+) -> tuple[list[tuple[str, ...]], list[float | None]]:
     """Each turn's earlier texts of the same user, newest last, and the gap to the newest, seconds."""
     earlier: list[tuple[str, ...]] = [()] * len(users)
     gaps: list[float | None] = [None] * len(users)
     order = sorted(range(len(users)), key=lambda r: (users[r] or "", seconds[r], r))
-    for before, row in zip(order, order[1:], strict=False):
+    for before, row in pairwise(order):
         gap = float(seconds[row] - seconds[before])
         if users[before] == users[row] and gap <= CONTEXT_GAP_S:
             earlier[row] = (*earlier[before], normalise(texts[before] or ""))[-CONTEXT_TURNS:]

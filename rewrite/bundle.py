@@ -1,4 +1,6 @@
-"""Bundles: one directory is one version of everything that must agree, verified before use and never changed in place."""
+"""Bundles: one directory is one version of everything that must agree, verified before use and never changed in
+place.
+"""
 
 import hashlib
 import json
@@ -31,7 +33,9 @@ def pack(out: Path, write: Callable[[Path], None], facts: Mapping[str, Any]) -> 
         FileExistsError: something is at `out` already; bundles are immutable.
     """
     if out.exists():
-        raise FileExistsError(f"{out} exists already and bundles are never changed in place; choose another --out or remove it")
+        raise FileExistsError(
+            f"{out} exists already and bundles are never changed in place; choose another --out or remove it"
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.parent / f".{out.name}.part-{os.getpid()}"
     shutil.rmtree(part, ignore_errors=True)
@@ -62,9 +66,13 @@ def verify(folder: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
         files: dict[str, Any] = manifest["files"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"{folder} is not a bundle: no readable manifest.json ({error}); `reprise learn` writes bundles") from error
+        raise BundleError(
+            f"{folder} is not a bundle: no readable manifest.json ({error}); `reprise learn` writes bundles"
+        ) from error
     if manifest.get("format") != FORMAT:
-        raise BundleError(f"{folder} has bundle format {manifest.get('format')}, expected {FORMAT}; learn it again with this version")
+        raise BundleError(
+            f"{folder} has bundle format {manifest.get('format')}, expected {FORMAT}; learn it again with this version"
+        )
     for name, described in files.items():
         path = folder / name
         if not path.is_file():
@@ -86,6 +94,7 @@ def load(folder: Path) -> Rewriter:
     manifest = verify(folder)
     from rewrite.decision import Decider
     from rewrite.generator import Generator
+    from rewrite.intents import IntentModel
     from rewrite.rewriter import Scorer
     from rewrite.spaces import Knowledge
     from rewrite.trie import TokenTrie
@@ -93,7 +102,8 @@ def load(folder: Path) -> Rewriter:
     decider = Decider.load(folder / "decision")
     generator = Generator.load(folder / "model") if (folder / "model").exists() else None
     trie = TokenTrie.load(folder / "global" / "trie") if generator is not None else None
-    scorer = Scorer(Knowledge.load(folder), generator, trie, decider.intent_defect_rates)
+    intents = IntentModel.load(folder / "decision")
+    scorer = Scorer(Knowledge.load(folder), generator, trie, intents, decider.intent_defect_rates)
     return Rewriter(scorer, decider, manifest["id"])
 
 

@@ -1,6 +1,7 @@
 """What to do with a turn: how likely it fails if left alone, how likely a rewrite succeeds, and whether to act.
 
-Two questions, two models, calibrated apart; doing nothing is the default. Trees are LightGBM's text format, never pickle.
+Two questions, two models, calibrated apart; doing nothing is the default. Trees are LightGBM's text format, never
+pickle.
 """
 
 import json
@@ -59,13 +60,16 @@ REASONS = {
 
 @dataclass(frozen=True)
 class Calibration:
-    """Monotone piecewise-linear map from raw model output to probability: `probability` at the knots `raw`."""
+    """Increasing piecewise-linear map from raw model output to probability: `probability` at the knots `raw`.
+
+    A thousandth of the raw output is mixed in: isotonic steps are flat, and candidates on one step still have an order.
+    """
 
     raw: tuple[float, ...] = (0.0, 1.0)
     probability: tuple[float, ...] = (0.0, 1.0)
 
     def __call__(self, raw: np.ndarray) -> np.ndarray:
-        return np.interp(raw, self.raw, self.probability)
+        return np.asarray(0.999 * np.interp(raw, self.raw, self.probability) + 0.001 * raw)
 
 
 @dataclass(frozen=True)
@@ -77,11 +81,12 @@ class Thresholds:
 
 
 class Decider:
-    """The two models with their calibrations and thresholds."""
+    """The tree models with their calibrations and thresholds."""
 
     def __init__(
         self,
         fail_model: lightgbm.Booster,
+        sift_model: lightgbm.Booster,
         right_model: lightgbm.Booster,
         fail_calibration: Calibration,
         right_calibration: Mapping[str, Calibration],
@@ -89,6 +94,7 @@ class Decider:
         intent_defect_rates: Mapping[str, float],
     ) -> None:
         self._fail_model = fail_model
+        self._sift_model = sift_model
         self._right_model = right_model
         self._fail_calibration = fail_calibration
         self._right_calibration = right_calibration
@@ -99,15 +105,20 @@ class Decider:
         """Probability that a turn fails if left alone, shape (N,), from TURN_FEATURES, shape (N, F)."""
         return self._fail_calibration(_predict(self._fail_model, features))
 
+    def sift(self, features: np.ndarray) -> np.ndarray:
+        """Uncalibrated worth of each candidate, shape (N,), from CHEAP_FEATURES: which ones to rescore."""
+        return _predict(self._sift_model, features)
+
     def p_right(self, features: np.ndarray, spaces: Sequence[Space]) -> np.ndarray:
         """Probability that each candidate cures its turn, shape (N,), from CANDIDATE_FEATURES, shape (N, F)."""
         raw = _predict(self._right_model, features)
         return np.array([self._right_calibration[s](r) for s, r in zip(spaces, raw, strict=True)])
 
     def save(self, folder: Path) -> None:
-        """Write decision.json and the two tree files."""
+        """Write decision.json and the tree files."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "fail.txt").write_text(self._fail_model.model_to_string())
+        (folder / "sift.txt").write_text(self._sift_model.model_to_string())
         (folder / "right.txt").write_text(self._right_model.model_to_string())
         settings = {
             "turn_features": TURN_FEATURES,
@@ -135,6 +146,7 @@ class Decider:
                 )
         return cls(
             lightgbm.Booster(model_str=(folder / "fail.txt").read_text()),
+            lightgbm.Booster(model_str=(folder / "sift.txt").read_text()),
             lightgbm.Booster(model_str=(folder / "right.txt").read_text()),
             _calibration(settings["fail_calibration"]),
             {space: _calibration(c) for space, c in settings["right_calibration"].items()},
@@ -146,12 +158,14 @@ class Decider:
 def expected_gain(p_fail: float, p_right: np.ndarray, same_reading: np.ndarray) -> np.ndarray:
     """Expected defects cured less defects caused, shape (N,).
 
-    A turn that a rewrite cures is a failing turn, so the chance that it is good is at most one minus the larger of the two
-    probabilities; a good turn is broken unless the rewrite reads to the NLU just as the query does (`same_reading`, 1 where
+    A turn that a rewrite cures is a failing turn, so the chance that it is good is at most one minus the larger of
+    the two
+    probabilities; a good turn is broken unless the rewrite reads to the NLU just as the query does (`same_reading`,
+    1 where
     it does, NaN where unknown): such a rewrite changes nothing, and is worth nothing.
     """
     changes = 1.0 - np.nan_to_num(same_reading, nan=0.0)
-    return changes * (p_right - (1.0 - np.maximum(p_fail, p_right)))
+    return np.asarray(changes * (p_right - (1.0 - np.maximum(p_fail, p_right))))
 
 
 def choose(candidates: Sequence[Candidate], gain_thresholds: Mapping[str, float]) -> Candidate | None:

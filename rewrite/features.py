@@ -4,7 +4,7 @@ Missing values are NaN, which the trees treat as such. No feature draws on an ou
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import jellyfish
@@ -46,13 +46,14 @@ TURN_FEATURES = (
     "intent_defect_rate",
 )
 
-CANDIDATE_FEATURES = (
+CHEAP_FEATURES = (
     "p_fail",
     "ratio",
     "ratio_margin",
     "token_set_ratio",
     "partial_ratio",
     "phonetic_ratio",
+    "rare_words_kept",
     "same_first_word",
     "same_last_word",
     "length_difference",
@@ -72,8 +73,18 @@ CANDIDATE_FEATURES = (
     "same_domain",
     "same_intent",
     "slot_overlap",
+    "intent_log_prob",
+    "intent_margin",
+    "readings_alike",
+    "readings_best_ratio",
+    "readings_users",
     "previous_ratio",
     "candidate_characters",
+    "nbest_ratio",
+)
+"""Known of every candidate without the generator."""
+
+MODEL_FEATURES = (
     "forward",
     "forward_per_character",
     "forward_margin",
@@ -81,8 +92,10 @@ CANDIDATE_FEATURES = (
     "channel_per_character",
     "channel_margin",
     "copy_margin",
-    "nbest_ratio",
 )
+"""From the generator, for the candidates that pass the sieve; NaN without one."""
+
+CANDIDATE_FEATURES = CHEAP_FEATURES + MODEL_FEATURES
 
 
 @lru_cache(maxsize=200_000)
@@ -99,6 +112,10 @@ class WordUsers:
         for known in knowledge.known.values():
             for word in set(known.text.split()):
                 self._users[word] = self._users.get(word, 0) + known.users
+
+    def rarity(self, words: Sequence[str]) -> list[float]:
+        """Inverse of how common each word is, in (0, 1]."""
+        return [1 / (1 + math.log1p(self._users.get(word, 0))) for word in words]
 
     def of(self, words: Sequence[str], own: Own) -> list[int]:
         """Users per word; a word of the user's own texts counts for at least one."""
@@ -151,41 +168,47 @@ def turn_features(
     ]
 
 
-def candidate_features(
+def cheap_features(
     turn: Turn,
     query: str,
     proposals: Sequence[Proposal],
     knowledge: Knowledge,
     own: Own,
+    words: WordUsers,
     p_fail: float,
-    forward: np.ndarray,
-    channel: np.ndarray,
-    copy: float,
+    intent_log_probs: Mapping[str, float],
 ) -> np.ndarray:
-    """CANDIDATE_FEATURES of all candidates of one turn.
+    """CHEAP_FEATURES of all candidates of one turn.
 
     Args:
         p_fail: probability that the turn fails if left alone.
-        forward: log P(text | query, turns) per candidate, nats, shape (N,). channel: log P(query | text), shape (N,).
-        copy: log P(query | query) in the channel direction, nats: what leaving the turn alone explains.
+        intent_log_probs: log P(intent | query), nats; empty without an intent model.
 
     Returns:
-        float64, shape (N, len(CANDIDATE_FEATURES)).
+        float64, shape (N, len(CHEAP_FEATURES)).
     """
     ratios = np.array([fuzz.ratio(query, p.text) for p in proposals])
+    margins = _margins(ratios)
+    likeliest = max(intent_log_probs.values(), default=NAN)
     own_total = sum(t.count for t in own.texts.values())
+    asked, sound = query.split(), phonetic(query)
+    rarity = words.rarity(asked)
+    alike = _alike(proposals, ratios, knowledge)
     rows = []
     for row, proposal in enumerate(proposals):
-        known, mine, pair = knowledge.known.get(proposal.text), own.texts.get(proposal.text), proposal.pair
+        text = proposal.text
+        known, mine, pair = knowledge.known.get(text), own.texts.get(text), proposal.pair
+        intent = intent_log_probs.get(proposal.reading.intent or "", NAN)
         rows.append(
             [
                 p_fail,
                 ratios[row],
-                _margin(ratios, row),
-                fuzz.token_set_ratio(query, proposal.text),
-                fuzz.partial_ratio(query, proposal.text),
-                fuzz.ratio(phonetic(query), phonetic(proposal.text)),
-                *_word_features(query, proposal.text),
+                margins[row],
+                fuzz.token_set_ratio(query, text),
+                fuzz.partial_ratio(query, text),
+                fuzz.ratio(sound, phonetic(text)),
+                _kept(asked, rarity, text),
+                *_word_features(asked, text, len(query)),
                 float(pair is not None),
                 pair.users if pair else 0,
                 pair.worth if pair else NAN,
@@ -198,38 +221,73 @@ def candidate_features(
                 mine.count / own_total if mine else 0.0,
                 (turn.timestamp_s - mine.last_used_s) / 86400 if mine and turn.timestamp_s is not None else NAN,
                 *_agreement(turn.reading, proposal.reading),
-                fuzz.ratio(proposal.text, turn.turns[-1]) if turn.turns else NAN,
-                len(proposal.text),
-                forward[row],
-                forward[row] / (len(proposal.text) + 1),
-                _margin(forward, row),
-                channel[row],
-                channel[row] / (len(query) + 1),
-                _margin(channel, row),
-                channel[row] - copy,
-                max((fuzz.ratio(n, proposal.text) for n in turn.asr_nbest), default=NAN),
+                intent,
+                intent - likeliest,
+                *alike[proposal.reading],
+                fuzz.ratio(text, turn.turns[-1]) if turn.turns else NAN,
+                len(text),
+                max((fuzz.ratio(n, text) for n in turn.asr_nbest), default=NAN),
             ]
         )
-    return np.array(rows, dtype=np.float64).reshape(len(proposals), len(CANDIDATE_FEATURES))
+    return np.array(rows, dtype=np.float64).reshape(len(proposals), len(CHEAP_FEATURES))
+
+
+def model_features(
+    query: str, texts: Sequence[str], forward: np.ndarray, channel: np.ndarray, copy: float
+) -> np.ndarray:
+    """MODEL_FEATURES of the candidates that were rescored.
+
+    Args:
+        forward: log P(text | query, turns) per candidate, nats, shape (N,). channel: log P(query | text), shape (N,).
+        copy: log P(query | query) in the channel direction, nats: what leaving the turn alone explains.
+
+    Returns:
+        float64, shape (N, len(MODEL_FEATURES)).
+    """
+    lengths = np.array([len(text) + 1 for text in texts])
+    columns = [forward, forward / lengths, _margins(forward)]
+    columns += [channel, channel / (len(query) + 1), _margins(channel), channel - copy]
+    return np.stack(columns, axis=1)
+
+
+def _alike(
+    proposals: Sequence[Proposal], ratios: np.ndarray, knowledge: Knowledge
+) -> dict[Reading, tuple[float, float, float]]:
+    """Per NLU reading: how many candidates share it, their best ratio, and their users in the global space."""
+    alike: dict[Reading, tuple[float, float, float]] = {}
+    for proposal, ratio in zip(proposals, ratios, strict=True):
+        count, best, users = alike.get(proposal.reading, (0.0, 0.0, 0.0))
+        known = knowledge.known.get(proposal.text)
+        alike[proposal.reading] = (count + 1, max(best, float(ratio)), users + (known.users if known else 0))
+    return alike
+
+
+def _kept(asked: Sequence[str], rarity: Sequence[float], text: str) -> float:
+    """Share of the query's words, weighted by rarity, that stand in `text`."""
+    total = sum(rarity)
+    proposed = set(text.split())
+    return sum(r for word, r in zip(asked, rarity, strict=True) if word in proposed) / total if total else NAN
 
 
 def _number(value: float | None) -> float:
     return NAN if value is None else float(value)
 
 
-def _margin(values: np.ndarray, row: int) -> float:
-    """How far above the best of the others, negative for all but the best; NaN where there is no other."""
+def _margins(values: np.ndarray) -> np.ndarray:
+    """How far each is above the best of the others, negative for all but the best; NaN where there is no other."""
     if len(values) < 2:
-        return NAN
-    return float(values[row] - np.delete(values, row).max())
+        return np.full(len(values), NAN)
+    second, first = np.partition(values, -2)[-2:]
+    return np.asarray(np.where(values == first, first - second, values - first))
 
 
-def _word_features(query: str, text: str) -> tuple[float, float, float, float]:
-    asked, proposed = query.split(), text.split()
+def _word_features(asked: Sequence[str], text: str, length: int) -> tuple[float, float, float, float]:
+    """Same first word, same last word, difference in characters, words changed."""
+    proposed = text.split()
     if not asked or not proposed:
-        return (0.0, 0.0, float(len(text) - len(query)), float(len(proposed)))
+        return (0.0, 0.0, float(len(text) - length), float(len(proposed)))
     changed = Levenshtein.distance(asked, proposed)
-    return (float(asked[0] == proposed[0]), float(asked[-1] == proposed[-1]), float(len(text) - len(query)), float(changed))
+    return (float(asked[0] == proposed[0]), float(asked[-1] == proposed[-1]), float(len(text) - length), float(changed))
 
 
 def _agreement(heard: Reading, proposed: Reading) -> tuple[float, float, float, float]:

@@ -2,10 +2,10 @@
 
 Everything that is reported or thresholded here is out of fold, folds by user, so that no user judges themself.
 
-A log shows only some of its failures: many users say nothing. Taking every silent turn for a good one would teach the
-models that likely failures are fine, and would count cures as harm. So a turn's failing is a probability throughout: the one
-that its signals give, spread over what its decision-time features say (`posterior`).
-Source: learning from positive and unlabelled examples, Elkan and Noto (2008), here with soft labels from the signals.
+A log shows only some of its failures: many users say nothing. So a turn's failing is a probability throughout, the
+one its
+signals give: models are fitted to it as a soft label, and a rewrite of a turn that seemed fine counts as harm as far
+as it did.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,10 +16,13 @@ import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
 from rewrite.decision import SPACES, Calibration, Candidate, Decider, Space, Thresholds, choose, expected_gain
-from rewrite.features import CANDIDATE_FEATURES, TURN_FEATURES
-from rewrite.rewriter import Considered, Scorer
+from rewrite.features import CANDIDATE_FEATURES
+from rewrite.rewriter import Considered, Scorer, best_rows
 from rewrite.text import normalise
 from rewrite.turn import Reading, Turn
+
+LEAST_GAIN = 0.05
+"""Below this a rewrite is a guess, also where the turn surely fails."""
 
 _TREES = {
     "objective": "cross_entropy",
@@ -46,7 +49,8 @@ class Want:
     def met_by(self, text: str, reading: Reading) -> bool:
         """Whether acting on `text` does what was wanted: same text, or same intent and every wanted slot.
 
-        A wanted reading without slots says little ("question answering"): then half of the wanted words must stand in the
+        A wanted reading without slots says little ("question answering"): then half of the wanted words must stand
+        in the
         text too.
         """
         if text == self.text:
@@ -63,7 +67,8 @@ class Want:
 class Judged:
     """A held-back turn and what became of it.
 
-    `p_signals` is the probability that it failed, from its signals alone; `want` what its user wanted, as far as the log
+    `p_signals` is the probability that it failed, from its signals alone; `want` what its user wanted, as far as the
+    log
     tells: for a failing turn what a later one got them, None where none did; for any other what it got them.
     """
 
@@ -98,7 +103,10 @@ class Fit:
 
 
 def fit(
-    judged: Sequence[Judged], scorer: Scorer, config: FittingConfig, progress: Callable[[int, int], None] = lambda done, of: None
+    judged: Sequence[Judged],
+    scorer: Scorer,
+    config: FittingConfig,
+    progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Fit:
     """Fit both models, calibrations and thresholds on `judged` turns.
 
@@ -113,61 +121,60 @@ def fit(
     fails = signals > 0.5
     if fails.sum() < 20 or (~fails).sum() < 20:
         raise ValueError(
-            f"cannot calibrate on held-back history: got {int(fails.sum())} failing and {int((~fails).sum())} good turns, "
-            "expected at least 20 of each; the log is too short or its outcome columns (status, interrupted, dwell_s) are empty"
+            f"cannot calibrate on held-back history: got {int(fails.sum())} failing and {int((~fails).sum())} "
+            f"good turns, "
+            "expected at least 20 of each; the log is too short or its outcome columns (status, interrupted, "
+            "dwell_s) are empty"
         )
     considered = [scorer.consider(j.turn, normalise(j.turn.utterance)) for j in judged]
     folds = _folds([j.turn.user_id or "" for j in judged], config)
     turn_rows = np.array([c.turn_features for c in considered])
     raw_fail = _out_of_fold(turn_rows, signals, folds, config)
-    fail_calibration = _unhide(_calibrate(raw_fail, signals), signals)
+    fail_calibration = _calibrate(raw_fail, signals)
     p_fail = fail_calibration(raw_fail)
-    p_failed = posterior(p_fail, signals)
     rows = _worth_rescoring(p_fail, config)
-    for done, row in enumerate(rows):
-        scorer.rescore(considered[row], float(p_fail[row]))
-        progress(done + 1, len(rows))
-    table = _CandidateTable.of([considered[r] for r in rows], [judged[r] for r in rows], folds[rows], p_failed[rows])
+    chosen, of, failed = [considered[r] for r in rows], [judged[r] for r in rows], signals[rows]
+    for c, p in zip(chosen, p_fail[rows], strict=True):
+        scorer.propose(c, float(p))
+    sift_model = _sift(chosen, of, folds[rows], failed, scorer, config, progress)
+    table = _CandidateTable.of(chosen, of, folds[rows], failed)
     raw_right = _out_of_fold(table.features, table.right, table.fold, config, table.weight)
-    right_calibration = {
+    right_calibration: dict[str, Calibration] = {
         s: _calibrate(raw_right[m], table.right[m], table.weight[m]) for s in SPACES for m in [table.space == s]
     }
     p_right = np.array([right_calibration[s](r) for s, r in zip(table.space, raw_right, strict=True)])
-    thresholds, figures = _operating_point(table, p_right, [judged[r] for r in rows], p_failed[rows], p_failed, config)
+    thresholds, figures = _operating_point(table, p_right, of, signals, config)
     decider = Decider(
         _train(turn_rows, signals, config),
+        sift_model,
         _train(table.features, table.right, config, table.weight),
         fail_calibration,
         right_calibration,
         Thresholds(config.least_p_fail, thresholds),
         scorer.intent_defect_rates,
     )
-    counts = {"turns": float(len(judged)), "failing": float(p_failed.sum()), "rescored": float(len(rows))}
+    counts = {"turns": float(len(judged)), "failing": float(signals.sum()), "rescored": float(len(rows))}
+    counts["wants_known"] = float(sum(j.fails and j.want is not None for j in judged))
     return Fit(decider, {**counts, **figures})
 
 
-def posterior(p_fail: np.ndarray, p_signals: np.ndarray) -> np.ndarray:
-    """Probability that each turn failed, shape (N,), from its features and its signals, taken as independent given the failure.
-
-    Args:
-        p_fail: from decision-time features alone. p_signals: from outcome signals alone, at the average prior.
-    """
-    prior = np.clip(p_signals.mean(), 1e-6, 1 - 1e-6)
-    p, s = np.clip(p_fail, 1e-6, 1 - 1e-6), np.clip(p_signals, 1e-6, 1 - 1e-6)
-    odds = p / (1 - p) * s / (1 - s) * (1 - prior) / prior
-    return np.asarray(odds / (1 + odds))
-
-
-def _unhide(calibration: Calibration, signals: np.ndarray) -> Calibration:
-    """Turn the expected signal probability into the probability of failing.
-
-    The mean of `p_signals` over failing turns is below one, over good turns above zero, as signals are missing or
-    misleading; with b and a these means, E[p_signals | features] = a + (b - a) P(fails | features).
-    """
-    failing = float((signals**2).sum() / max(signals.sum(), 1e-9))
-    good = float((signals * (1 - signals)).sum() / max((1 - signals).sum(), 1e-9))
-    probability = (np.array(calibration.probability) - good) / max(failing - good, 1e-6)
-    return Calibration(calibration.raw, tuple(np.clip(probability, 0.0, 1.0).tolist()))
+def _sift(
+    considered: Sequence[Considered],
+    judged: Sequence[Judged],
+    folds: np.ndarray,
+    p_failed: np.ndarray,
+    scorer: Scorer,
+    config: FittingConfig,
+    progress: Callable[[int, int], None],
+) -> lightgbm.Booster:
+    """Fit the sieve on the cheap features, and rescore what it lets through, judged out of fold."""
+    table = _CandidateTable.of(considered, judged, folds, p_failed)
+    raw = _out_of_fold(table.features, table.right, table.fold, config, table.weight)
+    edges = np.searchsorted(table.turn, np.arange(len(considered) + 1))
+    for row, c in enumerate(considered):
+        scorer.rescore(c, best_rows(raw[edges[row] : edges[row + 1]]))
+        progress(row + 1, len(considered))
+    return _train(table.features, table.right, config, table.weight)
 
 
 @dataclass
@@ -201,7 +208,7 @@ class _CandidateTable:
                 met.append(does)
                 right.append(j.fails and does)
                 weight.append((stands_for if j.want is not None else 0.0) if j.fails else 1.0 - p_failed[row])
-        features = [c.candidate_features for c in considered] or [np.zeros((0, len(CANDIDATE_FEATURES)))]
+        features = [c.features for c in considered] or [np.zeros((0, len(CANDIDATE_FEATURES)))]
         turn_rows = np.array(turn, dtype=np.int64)
         return cls(
             np.concatenate(features),
@@ -232,18 +239,21 @@ def _operating_point(
     table: _CandidateTable,
     p_right: np.ndarray,
     judged: Sequence[Judged],
-    p_failed: np.ndarray,
-    p_failed_all: np.ndarray,
+    signals: np.ndarray,
     config: FittingConfig,
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """The lowest gain threshold, at least zero, whose out-of-fold harm is within what is allowed."""
+    """The lowest gain threshold whose expected harm, out of fold, is within what is allowed.
+
+    A turn that showed no sign of failing is broken by a wrong rewrite with the probability that it was good after all.
+    """
     candidates = table.candidates(p_right)
-    good = float((1 - p_failed_all).sum())
+    good = float((1 - signals).sum())
+    p_fail = _p_fail_of_turns(table)
     figures: dict[str, float] = {}
-    for threshold in np.arange(0.0, 1.0, 0.02):
+    for threshold in np.arange(LEAST_GAIN, 1.0, 0.02):
         gains: dict[str, float] = {space: float(threshold) for space in SPACES}
         rewritten, fixed, known, broken = 0, 0, 0, 0.0
-        for found, j, p in zip(candidates, judged, p_failed, strict=True):
+        for found, j, p in zip(candidates, judged, p_fail, strict=True):
             chosen = choose([c for c, _ in found], gains)
             if chosen is None:
                 continue
@@ -253,14 +263,21 @@ def _operating_point(
             fixed += j.fails and does
             broken += 0.0 if j.fails or does else 1.0 - p
         figures = {
-            "trigger_rate": rewritten / len(p_failed_all),
+            "trigger_rate": rewritten / len(signals),
             "right_of_known": fixed / max(known, 1),
             "harm": broken / max(good, 1.0),
             "gain_threshold": float(threshold),
         }
         if figures["harm"] <= config.harm_allowed:
             return gains, figures
-    return {space: 1.0 for space in SPACES}, {**figures, "gain_threshold": 1.0}
+    return dict.fromkeys(SPACES, 1.0), {**figures, "gain_threshold": 1.0}
+
+
+def _p_fail_of_turns(table: _CandidateTable) -> np.ndarray:
+    """Calibrated out-of-fold probability of failing per turn, shape (turns,); 1 where a turn has no candidate."""
+    p_fail = np.ones(table.turns)
+    p_fail[table.turn] = table.features[:, CANDIDATE_FEATURES.index("p_fail")]
+    return p_fail
 
 
 def _worth_rescoring(p_fail: np.ndarray, config: FittingConfig) -> np.ndarray:
@@ -280,7 +297,11 @@ def _folds(users: Sequence[str], config: FittingConfig) -> np.ndarray:
 
 
 def _out_of_fold(
-    features: np.ndarray, labels: np.ndarray, folds: np.ndarray, config: FittingConfig, weights: np.ndarray | None = None
+    features: np.ndarray,
+    labels: np.ndarray,
+    folds: np.ndarray,
+    config: FittingConfig,
+    weights: np.ndarray | None = None,
 ) -> np.ndarray:
     """Raw predictions for every row by a model that saw no row of its fold."""
     raw = np.zeros(len(labels))
@@ -302,9 +323,7 @@ def _train(
     return lightgbm.train({**_TREES, "seed": config.seed, "num_threads": 1}, data, num_boost_round=config.rounds)
 
 
-def _calibrate(
-    raw: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None, knots: int = 50
-) -> Calibration:
+def _calibrate(raw: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None, knots: int = 50) -> Calibration:
     """Isotonic regression, kept at its quantile knots; the identity where there is nothing to learn from."""
     if len(raw) < 50 or labels.min() == labels.max():
         return Calibration()

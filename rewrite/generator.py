@@ -86,7 +86,8 @@ class Generator:
             )
         except (OSError, ValueError, KeyError) as error:
             raise ValueError(
-                f"cannot load a generator from {str(name_or_path)!r}: expected an encoder-decoder checkpoint in safetensors "
+                f"cannot load a generator from {str(name_or_path)!r}: expected an encoder-decoder checkpoint in "
+                f"safetensors "
                 f"(config.json and model.safetensors) or the name of one; {error}"
             ) from error
         if local and (path / "vocabulary.json").exists():
@@ -157,5 +158,3 @@ class Generator:
         encoded = [self.vocabulary.source(direction, s, turns) for s in sources]
         losses, _ = self.token_losses(encoded, [self.vocabulary.target(t) for t in targets])
         return -losses.sum(1).double().cpu().numpy()
-
-

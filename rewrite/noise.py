@@ -1,6 +1,7 @@
 """An error channel learned from pairs: what was said to what was heard, for synthesising noisy queries.
 
-Fitted by one alignment of every pair: whole words first (insert, delete, replace blocks), characters inside replaced blocks.
+Fitted by one alignment of every pair: whole words first (insert, delete, replace blocks), characters inside replaced
+blocks.
 Every text of the catalogue can then be given queries, also those that nobody has reformulated yet.
 Source: confusion counts as in Brill & Moore (2000), here over word blocks backed off to single characters.
 """
@@ -119,8 +120,9 @@ def _count(pairs: Iterable[tuple[str, str]]) -> _Counts:
     for heard, meant in pairs:
         heard_words, meant_words = heard.split(), meant.split()
         counts.heard.update(heard_words)
-        for tag, i1, i2, j1, j2 in Levenshtein.opcodes(meant_words, heard_words):
-            _count_block(counts, tag, meant_words[i1:i2], heard_words[j1:j2])
+        for op in Levenshtein.opcodes(meant_words, heard_words):
+            meant_block, heard_block = meant_words[op.src_start : op.src_end], heard_words[op.dest_start : op.dest_end]
+            _count_block(counts, op.tag, meant_block, heard_block)
     return counts
 
 
@@ -134,9 +136,12 @@ def _count_block(counts: _Counts, tag: str, meant: Sequence[str], heard: Sequenc
         meant_text, heard_text = " ".join(meant), " ".join(heard)
         if len(meant) <= _BLOCK_WORDS and len(heard) <= _BLOCK_WORDS + 1:
             counts.blocks[meant_text][heard_text] += 1
-        for op, i1, i2, j1, j2 in Levenshtein.opcodes(meant_text, heard_text):
-            if op in ("replace", "delete"):
-                for i in range(i1, i2):
-                    counts.characters[meant_text[i]][heard_text[j1 : j2] if i == i1 else ""] += 1
-            elif op == "insert" and i1 > 0:
-                counts.characters[meant_text[i1 - 1]][meant_text[i1 - 1] + heard_text[j1:j2]] += 1
+        for op in Levenshtein.opcodes(meant_text, heard_text):
+            _count_characters(counts, meant_text[op.src_start : op.src_end], heard_text[op.dest_start : op.dest_end])
+
+
+def _count_characters(counts: _Counts, meant: str, heard: str) -> None:
+    """What stands for each character: the first takes all that was heard, the others nothing."""
+    if meant != heard:
+        for at, character in enumerate(meant):
+            counts.characters[character][heard if at == 0 else ""] += 1

@@ -1,6 +1,7 @@
 """Candidates of a turn: mined look-up, the user's own texts, the nearest texts of both spaces, and trie search.
 
-Every proposal is a text in force: a member of the global space or one of the user's own texts. A text equal to the query is
+Every proposal is a text in force: a member of the global space or one of the user's own texts. A text equal to the
+query is
 no rewrite and is never proposed.
 """
 
@@ -11,9 +12,9 @@ from rewrite.neighbours import nearest
 from rewrite.spaces import Knowledge, Own, Pair
 from rewrite.turn import Reading
 
-NEAREST_GLOBAL = 12
-NEAREST_OWN = 12
-MOST_USED_OWN = 3
+SCANNED_GLOBAL = 80
+NEAREST_GLOBAL = 25
+NEAREST_OWN = 40
 
 
 @dataclass
@@ -41,11 +42,20 @@ class Proposer:
         self._texts = [t for t in knowledge.texts if t not in self._blocked]
 
     def neighbours(self, query: str, own: Own) -> list[tuple[str, float, str]]:
-        """Nearest texts of both spaces: (text, ratio 0-100, "neighbour" or "own"), unsorted, query left out."""
-        found = [(t, s, "neighbour") for t, s in nearest(query, self._texts, NEAREST_GLOBAL + 1)]
-        texts = [t for t in own.texts if t not in self._blocked]
-        found += [(t, s, "own") for t, s in nearest(query, texts, NEAREST_OWN + 1)]
-        return [f for f in found if f[0] != query]
+        """Nearest texts of both spaces: (text, ratio 0-100, "neighbour" or "own"), best first in each, query left out.
+
+        Of the global space, the nearest text of each NLU reading: many texts that do the same would crowd out the rest.
+        """
+        near = [f for f in nearest(query, self._texts, SCANNED_GLOBAL) if f[0] != query]
+        seen: set[Reading] = set()
+        found = []
+        for row, (text, score) in enumerate(near):
+            reading = self.knowledge.known[text].reading
+            if row < 5 or reading.intent is None or reading not in seen:
+                seen.add(reading)
+                found.append((text, score, "neighbour"))
+        texts = [t for t in own.texts if t not in self._blocked and t != query]
+        return found[:NEAREST_GLOBAL] + [(t, s, "own") for t, s in nearest(query, texts, NEAREST_OWN)]
 
     def propose(
         self, query: str, own: Own, neighbours: Sequence[tuple[str, float, str]], searched: Sequence[str] = ()
@@ -58,9 +68,6 @@ class Proposer:
             self._add(found, query, own, pair.target, "own_lookup", own_pair_count=pair.count)
         for text, _, source in neighbours:
             self._add(found, query, own, text, source)
-        most_used = sorted(own.texts.values(), key=lambda t: (-t.count, -t.last_used_s, t.text))[:MOST_USED_OWN]
-        for own_text in most_used:
-            self._add(found, query, own, own_text.text, "own")
         for text in searched:
             self._add(found, query, own, text, "search")
         return list(found.values())
@@ -79,7 +86,9 @@ class Proposer:
         in_force = mine if mine is not None else known
         if text == query or text in self._blocked or in_force is None:
             return
-        proposal = found.setdefault(text, Proposal(text, in_force.reading, "personal" if mine is not None else "global"))
+        proposal = found.setdefault(
+            text, Proposal(text, in_force.reading, "personal" if mine is not None else "global")
+        )
         if source not in proposal.sources:
             proposal.sources.append(source)
         proposal.pair = pair or proposal.pair

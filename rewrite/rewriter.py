@@ -1,15 +1,24 @@
 """The rewriter: propose, rescore, decide. One object combines a bundle's parts and answers for turns."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rewrite.decision import SPACES, Candidate, Decider, Decision, choose, expected_gain
-from rewrite.features import CANDIDATE_FEATURES, WordUsers, candidate_features, turn_features
+from rewrite.features import (
+    CANDIDATE_FEATURES,
+    CHEAP_FEATURES,
+    WordUsers,
+    cheap_features,
+    model_features,
+    turn_features,
+)
 from rewrite.generator import Generator
+from rewrite.intents import IntentModel
 from rewrite.propose import Proposal, Proposer
 from rewrite.search import search
 from rewrite.spaces import Knowledge, Own
@@ -20,13 +29,19 @@ from rewrite.turn import Turn
 SEARCHED = 6
 """Members that the trie search proposes."""
 
-SEARCH_FORWARDS = 24
+SIFTED = 12
+"""Candidates that are rescored under the generator."""
+
+SEARCH_FORWARDS = 4
 """Decoder forwards that one search may spend."""
 
 
 @dataclass
 class Considered:
-    """A turn with everything computed for it, before any threshold: what decisions and their fitting share."""
+    """A turn with everything computed for it, before any threshold: what decisions and their fitting share.
+
+    `proposals` and the rows of `features` (CHEAP_FEATURES, later CANDIDATE_FEATURES) go together.
+    """
 
     turn: Turn
     query: str
@@ -34,64 +49,80 @@ class Considered:
     neighbours: list[tuple[str, float, str]]
     turn_features: list[float]
     proposals: list[Proposal] = field(default_factory=list)
-    candidate_features: np.ndarray = field(default_factory=lambda: np.zeros((0, len(CANDIDATE_FEATURES))))
+    features: np.ndarray = field(default_factory=lambda: np.zeros((0, len(CHEAP_FEATURES))))
+
+    @property
+    def earlier(self) -> tuple[str, ...]:
+        """The session's earlier texts, normalised."""
+        return tuple(normalise(t) for t in self.turn.turns)
 
 
 class Scorer:
-    """Computes the evidence for turns from one state of knowledge and one generator; holds no threshold."""
+    """Computes the evidence for turns from one state of knowledge and its models; holds no threshold."""
 
     def __init__(
         self,
         knowledge: Knowledge,
         generator: Generator | None,
         trie: TokenTrie | None,
-        intent_defect_rates: dict[str, float],
+        intents: IntentModel | None,
+        intent_defect_rates: Mapping[str, float],
         blocked: Sequence[str] = (),
     ) -> None:
         self.knowledge = knowledge
         self.generator = generator
         self.trie = trie
-        self.intent_defect_rates = intent_defect_rates
+        self.intents = intents
+        self.intent_defect_rates = dict(intent_defect_rates)
         self._proposer = Proposer(knowledge, blocked)
         self._words = WordUsers(knowledge)
 
     def consider(self, turn: Turn, query: str) -> Considered:
-        """The cheap part: neighbours and turn features, no model."""
+        """The cheap part, for every turn: neighbours and turn features."""
         own = self.knowledge.personal.of(turn.user_id)
         neighbours = self._proposer.neighbours(query, own)
         features = turn_features(turn, query, self.knowledge, own, self._words, neighbours, self.intent_defect_rates)
         return Considered(turn, query, own, neighbours, features)
 
-    def rescore(self, considered: Considered, p_fail: float) -> None:
-        """The dear part, for turns that may well fail: search, rescoring under the model, candidate features."""
+    def propose(self, considered: Considered, p_fail: float) -> None:
+        """Candidates with their cheap features, for turns that may well fail."""
         c = considered
-        earlier = tuple(normalise(t) for t in c.turn.turns)
-        c.proposals = self._proposer.propose(c.query, c.own, c.neighbours, self._searched(c.query, earlier))
+        c.proposals = self._proposer.propose(c.query, c.own, c.neighbours, self._searched(c.query, c.earlier))
+        log_probs = self.intents.log_probs(c.query) if self.intents is not None else {}
+        c.features = cheap_features(c.turn, c.query, c.proposals, self.knowledge, c.own, self._words, p_fail, log_probs)
+
+    def rescore(self, considered: Considered, sifted: np.ndarray) -> None:
+        """Keep the candidates at the rows `sifted`, and score them under the generator in both directions."""
+        c = considered
+        c.proposals = [c.proposals[row] for row in sifted]
         texts = [p.text for p in c.proposals]
-        if not texts:
-            return
-        if self.generator is None:
-            forward, channel, copy = np.full(len(texts), np.nan), np.full(len(texts), np.nan), np.nan
-        else:
-            forward = self.generator.log_probs("forward", [c.query] * len(texts), texts, earlier)
+        forward, channel, copy = np.full(len(texts), np.nan), np.full(len(texts), np.nan), np.nan
+        if self.generator is not None and texts:
+            forward = self.generator.log_probs("forward", [c.query] * len(texts), texts, c.earlier)
             scores = self.generator.log_probs("channel", [*texts, c.query], [c.query] * (len(texts) + 1))
             channel, copy = scores[:-1], float(scores[-1])
-        c.candidate_features = candidate_features(
-            c.turn, c.query, c.proposals, self.knowledge, c.own, p_fail, forward, channel, copy
-        )
+        c.features = np.hstack([c.features[sifted], model_features(c.query, texts, forward, channel, copy)])
 
     def _searched(self, query: str, earlier: tuple[str, ...]) -> list[str]:
         if self.generator is None or self.trie is None:
             return []
         ids, mask = self.generator.pad([self.generator.vocabulary.source("forward", query, earlier)])
-        found = search(self.generator.model, ids, mask, tries=[self.trie], k=SEARCHED, max_forwards=SEARCH_FORWARDS)
+        found = search(
+            self.generator.model, ids, mask, tries=[self.trie], k=SEARCHED, prove=1, max_forwards=SEARCH_FORWARDS
+        )
         return [self.generator.vocabulary.text(member.token_ids) for member in found[0]]
+
+
+def best_rows(scores: np.ndarray, limit: int = SIFTED) -> np.ndarray:
+    """Rows of the `limit` highest scores, in their order of rows; ties go to the earlier row."""
+    return np.sort(np.argsort(-scores, kind="stable")[:limit])
 
 
 class Rewriter:
     """Answers whether and how to rewrite a turn, from one bundle.
 
-    Every answer is a text in force: a member of the global space or of the user's own texts. The same turn gets the same
+    Every answer is a text in force: a member of the global space or of the user's own texts. The same turn gets the
+    same
     answer alone or in a batch: every forward holds the candidates of one turn only.
     """
 
@@ -129,7 +160,8 @@ class Rewriter:
         likely_fine = p_fail < self.decider.thresholds.p_fail
         if likely_fine and not explain:
             return Decision(None, None, 1.0 - p_fail, "likely_fine", p_fail)
-        self.scorer.rescore(considered, p_fail)
+        self.scorer.propose(considered, p_fail)
+        self.scorer.rescore(considered, best_rows(self.decider.sift(considered.features)))
         candidates = self._candidates(considered, p_fail)
         chosen = None if likely_fine else choose(candidates, self.decider.thresholds.gain)
         if chosen is None:
@@ -137,9 +169,39 @@ class Rewriter:
             return Decision(None, None, 1.0 - p_fail, reason, p_fail, candidates)
         return Decision(chosen.text, chosen.space, chosen.p_right, "rewritten", p_fail, candidates)
 
+    def path(self, text: str) -> list[str]:
+        """The text in pieces, cut where the global trie branches; empty where it holds no such text, or there is no
+        trie.
+        """
+        scorer = self.scorer
+        if scorer.generator is None or scorer.trie is None:
+            return []
+        vocabulary = scorer.generator.vocabulary
+        token_ids = vocabulary.target(text)
+        if token_ids not in scorer.trie:
+            return []
+        cuts = [at for at in range(1, len(token_ids) - 1) if len(scorer.trie.next_ids(token_ids[:at])) > 1]
+        edges = [0, *cuts, len(token_ids) - 1]
+        return [vocabulary.text(token_ids[i:j]) for i, j in pairwise(edges)]
+
+    def evidence(self, source: str, target: str) -> dict[str, object]:
+        """What speaks for rewriting `source` to `target`: the mined pair, and the target's own standing; empty where
+        none.
+        """
+        knowledge = self.scorer.knowledge
+        found: dict[str, object] = {}
+        for pair in knowledge.look_up.get(source, []):
+            if pair.target == target:
+                found = {"pair_" + name: value for name, value in asdict(pair).items() if name != "target"}
+        known = knowledge.known.get(target)
+        if known is not None:
+            found |= {"text_users": known.users, "text_days": known.days, "text_count": known.count}
+            found |= {"text_success_rate": known.success_rate, "text_success_lower": known.success_lower}
+        return found
+
     def _candidates(self, considered: Considered, p_fail: float) -> tuple[Candidate, ...]:
         """Scored candidates, best first."""
-        features, proposals = considered.candidate_features, considered.proposals
+        features, proposals = considered.features, considered.proposals
         spaces = [SPACES[p.space == "global"] for p in proposals]
         p_right = self.decider.p_right(features, spaces)
         gain = expected_gain(p_fail, p_right, features[:, CANDIDATE_FEATURES.index("reading_agrees")])
@@ -155,5 +217,3 @@ class Rewriter:
             for row, p in enumerate(proposals)
         ]
         return tuple(sorted(candidates, key=lambda c: (-c.gain, -c.p_right, c.text)))
-
-

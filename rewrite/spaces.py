@@ -1,6 +1,7 @@
 """What is known besides the model: the global space, each user's own texts, mined look-up, and how often texts fail.
 
-`Knowledge` is built from mining's tables (for learning, in memory) or opened from a bundle (marisa stores, memory-mapped).
+`Knowledge` is built from mining's tables (for learning, in memory) or opened from a bundle (marisa stores,
+memory-mapped).
 """
 
 import json
@@ -213,7 +214,17 @@ def _known(table: pa.Table) -> dict[str, KnownText]:
 
 
 def _look_up(table: pa.Table) -> dict[str, list[Pair]]:
-    names = ("target", "worth", "lower_bound", "users", "days", "count", "source_count", "source_defect_rate", "evidence_id")
+    names = (
+        "target",
+        "worth",
+        "lower_bound",
+        "users",
+        "days",
+        "count",
+        "source_count",
+        "source_defect_rate",
+        "evidence_id",
+    )
     found: dict[str, list[Pair]] = {}
     for r in table.to_pylist():
         found.setdefault(r["source"], []).append(Pair(*(r[name] for name in names)))

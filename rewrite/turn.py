@@ -20,7 +20,9 @@ class Reading:
         return cls(domain, intent, frozenset((str(name), str(value)) for name, value in pairs))
 
     def does(self, other: "Reading") -> bool:
-        """Whether acting on this reading does exactly what acting on `other` would (False where nothing was understood)."""
+        """Whether acting on this reading does exactly what acting on `other` would (False where nothing was
+        understood).
+        """
         return self.intent is not None and self.intent == other.intent and self.slots == other.slots
 
 
@@ -28,7 +30,8 @@ class Reading:
 class Turn:
     """The decision-time columns of one logged or live turn, and the session before it.
 
-    `turns` are the session's earlier texts, oldest first; `gap_s` is the time since the last of them, seconds, None for a
+    `turns` are the session's earlier texts, oldest first; `gap_s` is the time since the last of them, seconds, None
+    for a
     session's first turn. Confidences are in [0, 1], None where the site has none.
     """
 

@@ -1,7 +1,7 @@
 """Texts to token ids and back: bytes by default, any Hugging Face tokenizer by name or path."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 Direction = Literal["forward", "channel"]
 """`forward` proposes, P(text | query, turns); `channel` rescores, P(query | text)."""
@@ -36,7 +36,7 @@ class ByteVocabulary:
     eos_id = 1
     size = 264  # 256 bytes, 3 specials and 3 marks, rounded up to a multiple of 8
     _OFFSET = 3
-    _MARKS: dict[Direction, int] = {"forward": 259, "channel": 260}
+    _MARKS: ClassVar[dict[Direction, int]] = {"forward": 259, "channel": 260}
     _TURN = 261
 
     def source(self, direction: Direction, text: str, turns: Sequence[str] = ()) -> list[int]:

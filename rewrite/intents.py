@@ -1,0 +1,79 @@
+"""Which intent a garbled query may have had: a linear model over hashed character n-grams.
+
+The NLU read the query as it was heard; this model is told, by mined pairs, what such texts turned out to mean.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+_FEATURES = 2**15
+
+
+class IntentModel:
+    """log P(intent | text) for the intents it knows.
+
+    Attributes:
+        intents: sorted names, C of them. weights: float32, shape (features, C). bias: float32, shape (C,).
+    """
+
+    def __init__(self, intents: Sequence[str], weights: np.ndarray, bias: np.ndarray) -> None:
+        self.intents = list(intents)
+        self.weights = weights
+        self.bias = bias
+        self._row = {intent: row for row, intent in enumerate(self.intents)}
+
+    @classmethod
+    def fit(
+        cls, texts: Sequence[str], intents: Sequence[str], weights: Sequence[float], seed: int
+    ) -> "IntentModel | None":
+        """Fit on labelled texts; None where there are fewer than two intents to tell apart."""
+        from sklearn.linear_model import SGDClassifier
+
+        if len(set(intents)) < 2:
+            return None
+        model = SGDClassifier(loss="log_loss", alpha=3e-6, max_iter=30, tol=1e-3, n_iter_no_change=3, random_state=seed)
+        model.fit(_hashed(texts), list(intents), sample_weight=np.asarray(weights))
+        coefficients = model.coef_ if len(model.classes_) > 2 else np.vstack([-model.coef_, model.coef_])
+        bias = model.intercept_ if len(model.classes_) > 2 else np.array([-model.intercept_[0], model.intercept_[0]])
+        return cls(model.classes_.tolist(), coefficients.T.astype(np.float32), bias.astype(np.float32))
+
+    def log_probs(self, text: str) -> dict[str, float]:
+        """log P(intent | text) by intent, nats: softmax over the one-against-rest scores."""
+        scores = np.asarray(_hashed([text]) @ self.weights).ravel().astype(np.float64) + self.bias
+        scores -= scores.max()
+        scores -= np.log(np.exp(scores).sum())
+        return dict(zip(self.intents, scores.tolist(), strict=True))
+
+    def save(self, folder: Path) -> None:
+        """Write intents.safetensors (half precision) and intents.txt."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({"weights": self.weights.astype(np.float16), "bias": self.bias}, str(folder / "intents.safetensors"))
+        (folder / "intents.txt").write_text("\n".join(self.intents) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> "IntentModel | None":
+        """Read what `save` wrote; None where nothing is there."""
+        if not (folder / "intents.txt").exists():
+            return None
+        tensors = load_file(str(folder / "intents.safetensors"))
+        names = (folder / "intents.txt").read_text().split("\n")[:-1]
+        return cls(names, tensors["weights"].astype(np.float32), tensors["bias"])
+
+    @cached_property
+    def rounded(self) -> "IntentModel":
+        """The model as it is after `save` and `load`: what decisions must be fitted with."""
+        return IntentModel(self.intents, self.weights.astype(np.float16).astype(np.float32), self.bias)
+
+
+def _hashed(texts: Sequence[str]) -> Any:
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    vectorizer = HashingVectorizer(
+        analyzer="char_wb", ngram_range=(2, 4), n_features=_FEATURES, alternate_sign=False, norm="l2", lowercase=False
+    )
+    return vectorizer.transform(list(texts))
