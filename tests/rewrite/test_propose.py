@@ -1,0 +1,95 @@
+"""What may be proposed: texts in force, never the query, never a blocked text, never another user's own."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewrite.propose import Proposer
+from rewrite.spaces import Knowledge, KnownText, Own, OwnText, Pair, Personal
+from rewrite.turn import Reading
+
+TEXTS = [f"play {word}" for word in ("jazz", "jizz", "rock", "rack", "blues", "blue", "soul")]
+SOME = st.lists(st.sampled_from(TEXTS), unique=True)
+PAIRS = st.dictionaries(st.sampled_from(TEXTS), SOME, max_size=4)
+
+
+def known(text: str) -> KnownText:
+    return KnownText(text, Reading("music", text), 5, 2, 9, 0.9, 0.7)
+
+
+def own_text(text: str) -> OwnText:
+    return OwnText(text, Reading("music", text), 2, 0.0, 1.0)
+
+
+def made(shared: list[str], mine: list[str], theirs: list[str], mined: dict, own_pairs: dict) -> tuple[Knowledge, Own]:
+    own = Own({t: own_text(t) for t in mine}, {s: [Pair(t, count=3) for t in ts] for s, ts in own_pairs.items()})
+    other = Own({t: own_text(t) for t in theirs}, {s: [Pair(t) for t in theirs] for s in TEXTS})
+    look_up = {s: [Pair(t, 0.5, 0.4) for t in ts] for s, ts in mined.items()}
+    personal = Personal({"me": own, "other": other})
+    return Knowledge({t: known(t) for t in shared}, look_up, {}, personal), personal.of("me")
+
+
+@given(SOME, SOME, SOME, PAIRS, PAIRS, SOME, SOME, st.sampled_from(TEXTS))
+def test_every_proposal_is_in_force_and_none_is_blocked_or_the_query(
+    shared: list[str],
+    mine: list[str],
+    theirs: list[str],
+    mined: dict[str, list[str]],
+    own_pairs: dict[str, list[str]],
+    searched: list[str],
+    blocked: list[str],
+    query: str,
+) -> None:
+    knowledge, own = made(shared, mine, theirs, mined, own_pairs)
+    proposer = Proposer(knowledge, blocked)
+    proposals = proposer.propose(query, own, proposer.neighbours(query, own), searched)
+    texts = [p.text for p in proposals]
+    assert len(texts) == len(set(texts))
+    # With so few texts every one of them is a neighbour: nothing in force is left out either.
+    assert set(texts) == (set(shared) | set(mine)) - set(blocked) - {query}
+    for p in proposals:
+        assert p.space == ("personal" if p.text in mine else "global")
+        assert p.sources
+        assert ("lookup" in p.sources) == (p.text in mined.get(query, [])) == (p.pair is not None)
+        assert (p.own_pair_count == 3) == (p.text in own_pairs.get(query, [])) == ("own_lookup" in p.sources)
+        assert ("search" in p.sources) == (p.text in searched)
+
+
+def test_another_users_own_text_is_never_proposed() -> None:
+    knowledge, own = made(["play jazz"], [], ["play secret"], {"play sacred": ["play secret"]}, {})
+    proposer = Proposer(knowledge)
+    proposals = proposer.propose("play sacred", own, proposer.neighbours("play sacred", own), ["play secret"])
+    assert [p.text for p in proposals] == ["play jazz"]
+    other = knowledge.personal.of("other")
+    theirs = proposer.propose("play sacred", other, proposer.neighbours("play sacred", other))
+    assert [(p.text, p.space) for p in theirs] == [("play secret", "personal"), ("play jazz", "global")]
+
+
+def test_a_blocked_text_is_not_even_a_neighbour() -> None:
+    knowledge, own = made(["play jazz", "play rock"], ["play soul"], [], {}, {})
+    found = Proposer(knowledge, ["play jazz", "play soul"]).neighbours("play jizz", own)
+    assert [text for text, _, _ in found] == ["play rock"]
+
+
+def test_the_nearest_come_first_in_each_space() -> None:
+    knowledge, own = made(TEXTS, ["play soul", "play jazz"], [], {}, {})
+    found = Proposer(knowledge).neighbours("play jazzz", own)
+    assert found[0][0] == "play jazz"
+    for source in ("neighbour", "own"):
+        scores = [score for _, score, s in found if s == source]
+        assert scores == sorted(scores, reverse=True)
+        assert scores
+
+
+def test_many_texts_of_one_reading_do_not_crowd_out_another() -> None:
+    shared = {f"play jazz {n}": KnownText(f"play jazz {n}", Reading("m", "jazz"), 5, 2, 9, 0.9, 0.7) for n in range(40)}
+    shared["lay it down"] = known("lay it down")
+    found = Proposer(Knowledge(shared, {}, {}, Personal({}))).neighbours("play jazz", Own())
+    assert [text for text, _, _ in found][-1] == "lay it down"
+    assert len(found) == 6
+
+
+@pytest.mark.parametrize("query", ["", "play jazz"])
+def test_an_empty_space_proposes_nothing(query: str) -> None:
+    proposer = Proposer(Knowledge({}, {query: [Pair("gone")]}, {}, Personal({})))
+    assert proposer.propose(query, Own(), proposer.neighbours(query, Own()), ["gone"]) == []
