@@ -121,9 +121,8 @@ def test_how_earlier_texts_are_typed_does_not_matter(rewriter: Rewriter) -> None
     turn = heard("play silly river", "u05", turns=("play silver river",), gap_s=5.0, asr_nbest=("play silver river",))
     typed = replace(turn, turns=("PLAY  Silver River",), asr_nbest=("PLAY  Silver River",))
     plain, other = rewriter.rewrite_turn(turn, explain=True), rewriter.rewrite_turn(typed, explain=True)
-    assert [dict(c.features) for c in plain.candidates] == pytest.approx(
-        [dict(c.features) for c in other.candidates], nan_ok=True
-    )
+    # Compared as printed: NaN differs from itself.
+    assert [str(c.features) for c in plain.candidates] == [str(c.features) for c in other.candidates]
 
 
 def test_the_path_of_a_global_text_spells_it(rewriter: Rewriter) -> None:
