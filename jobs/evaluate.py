@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jobs.threads import default_threads
+
 if TYPE_CHECKING:
     from jobs.evaluation import Evaluation
     from jobs.metrics import Estimate
@@ -37,7 +39,7 @@ class EvaluateConfig:
     html_out: Path | None = None
     seed: int = 0
     draws: int = 1_000
-    threads: int = 2
+    threads: int = 1
 
 
 def evaluate(
@@ -53,7 +55,7 @@ def evaluate(
     html_out: Annotated[Path | None, typer.Option("--html", help="Write the report here.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     draws: Annotated[int, typer.Option(min=10, help="Bootstrap draws behind each interval.")] = 1_000,
-    threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = default_threads(),
 ) -> None:
     """Measure what rewriting does to these turns, with intervals, beside the reference rows."""
     config = EvaluateConfig(turns, truth, bundle, decisions, oracle, mined, json_out, html_out, seed, draws, threads)

@@ -1,4 +1,4 @@
-"""Train the model of follow-ups that ships with the project: `python -m jobs.fit_kinds PAIRS`."""
+"""Train the model of follow-ups on labelled pairs: `python -m jobs.fit_kinds PAIRS --out MODEL`."""
 
 import dataclasses
 from pathlib import Path
@@ -9,7 +9,7 @@ import typer
 
 def fit_kinds(
     pairs: Annotated[Path, typer.Argument(help="Labelled pairs: first, response, second, executed, gap_s, label.")],
-    out: Annotated[Path | None, typer.Option(help="Where the model goes; default: into the package.")] = None,
+    out: Annotated[Path, typer.Option(help="JSON file to write the model to.")],
     folds: Annotated[int, typer.Option(help="Blocks of time that the cuts are chosen by.")] = 10,
 ) -> None:
     """Fit on all pairs; the cuts come from probabilities of blocks that their model had not seen."""
@@ -21,8 +21,8 @@ def fit_kinds(
     rows = kinds.matrix(read)
     cuts = kinds.best_cuts(held_out(rows, labels, folds), labels)
     model = dataclasses.replace(kinds.fit(rows, labels, 0, *cuts), trained_on=sha256(pairs))
-    (out or kinds.DEFAULT_PATH).write_text(model.to_json() + "\n", encoding="utf-8")
-    typer.echo(f"{len(labels)} pairs, cuts {cuts}, written to {out or kinds.DEFAULT_PATH.name}")
+    out.write_text(model.to_json() + "\n", encoding="utf-8")
+    typer.echo(f"{len(labels)} pairs, cuts {cuts}, written to {out}")
 
 
 if __name__ == "__main__":

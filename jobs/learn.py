@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobs.threads import default_threads
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -29,7 +31,7 @@ class LearnConfig:
     model: str | None = None
     harm: float = 0.002
     seed: int = 0
-    threads: int = 2
+    threads: int = 1
 
 
 def learn(
@@ -43,7 +45,7 @@ def learn(
     ] = None,
     harm: Annotated[float, typer.Option(min=0, max=1, help="Share of good turns that may be rewritten wrong.")] = 0.002,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-    threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = default_threads(),
 ) -> None:
     """Train the generator, build the tries, calibrate the decision, and pack a bundle."""
     bundle_id = run(mined, out, LearnConfig(steps, model, harm, seed, threads))

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jobs.threads import default_threads
+
 if TYPE_CHECKING:
     from rewrite.decision import Decision
     from rewrite.turn import Turn
@@ -14,14 +16,14 @@ def rewrite(
     turns: Annotated[Path, typer.Argument(help="Parquet or JSON lines with the log's decision-time columns.")],
     bundle: Annotated[Path, typer.Option(help="Bundle to decide with.")],
     out: Annotated[Path, typer.Option(help="Decisions to write, parquet.")],
-    threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = default_threads(),
 ) -> None:
     """Decide for every turn whether, and to what, to rewrite it."""
     made = run(turns, bundle, out, threads)
     typer.echo(f"{sum(d.text is not None for d in made)} of {len(made)} turns rewritten; decisions in {out}")
 
 
-def run(turns: Path, bundle: Path, out: Path, threads: int = 2) -> list["Decision"]:
+def run(turns: Path, bundle: Path, out: Path, threads: int = 1) -> list["Decision"]:
     """Decide every turn of a log and write one row each: interaction_id, rewrite, source, confidence, reason."""
     import torch
 

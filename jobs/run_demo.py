@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jobs.threads import default_threads
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -32,7 +34,7 @@ class DemoConfig:
     out: Path
     steps: int
     seed: int = 0
-    threads: int = 2
+    threads: int = 1
 
 
 def demo(
@@ -42,7 +44,7 @@ def demo(
     logs: Annotated[Path, typer.Option(help="Folder with logs.parquet, truth.parquet and oracle.parquet.")] = DATA,
     steps: Annotated[int, typer.Option(min=0, help="Training steps of the generator; 0 trains none.")] = 600,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-    threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = default_threads(),
 ) -> None:
     """Run the whole loop on the bundled demo logs, ending in a report."""
     started = time.monotonic()

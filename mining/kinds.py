@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,6 @@ Array = NDArray[np.float64]
 
 CLASSES = ("new_command", "command_correction", "asr_correction")
 """Kinds that the model tells apart: column numbers of its probabilities."""
-
-DEFAULT_PATH = Path(__file__).parent / "models" / "kinds.json"
 
 
 @dataclass(frozen=True)
@@ -92,11 +89,6 @@ def decide(probabilities: Array, threshold: float, asr_weight: float) -> NDArray
     heard_wrong = probabilities[:, 2] * asr_weight > probabilities[:, 1]
     corrected = 1 - probabilities[:, 0] >= threshold
     return np.where(corrected, np.where(heard_wrong, 2, 1), 0).astype(np.int64)
-
-
-def default_model() -> KindModel:
-    """The model that ships with the project."""
-    return KindModel.from_json(DEFAULT_PATH.read_text(encoding="utf-8"))
 
 
 def matrix(pairs: Iterable[Pair]) -> Array:

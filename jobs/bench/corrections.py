@@ -9,17 +9,17 @@ import typer
 def corrections(
     pairs: Annotated[Path, typer.Argument(help="Parquet: first, response, second, executed, gap_s, label, by time.")],
     json: Annotated[Path | None, typer.Option(help="Where to write the figures.")] = None,
-    folds: Annotated[
-        int | None,
-        typer.Option(help="Train and test on blocks of this file instead of scoring the shipped model."),
+    model: Annotated[
+        Path | None, typer.Option(help="Score this model, from `python -m jobs.fit_kinds`, instead of training here.")
     ] = None,
+    folds: Annotated[int, typer.Option(help="Blocks of time, each held out in turn from training.")] = 10,
 ) -> None:
     """Score the model of follow-ups on labelled pairs, beside "not executed" alone.
 
-    On the file that the shipped model was trained on, ten blocks of time are held out in turn instead: model and cuts
-    of a block come from the other blocks.
+    Blocks of time are held out in turn: model and cuts of a block come from the other blocks. With `--model`, that
+    model is scored, which must have been trained on other pairs.
     """
-    report = measure(pairs, folds)
+    report = measure(pairs, folds, model)
     for name, row in report["systems"].items():
         typer.echo(f"{name:14s}" + "".join(f"  {key} {value:.3f}" for key, value in row.items()))
     typer.echo(f"{report['pairs']} pairs; {report['how']}")
@@ -29,8 +29,12 @@ def corrections(
         json.write_text(writer.dumps(report, indent=1) + "\n")
 
 
-def measure(pairs: Path, folds: int | None) -> dict[str, Any]:
-    """f1 and macro_f1 of ours, and a row per system."""
+def measure(pairs: Path, folds: int = 10, model_path: Path | None = None) -> dict[str, Any]:
+    """f1 and macro_f1 of ours, and a row per system.
+
+    Raises:
+        ValueError: the model was trained on these very pairs.
+    """
     import numpy as np
 
     from jobs.correction_pairs import nested_guess, read_pairs, scores
@@ -39,11 +43,11 @@ def measure(pairs: Path, folds: int | None) -> dict[str, Any]:
 
     read, labels = read_pairs(pairs)
     rows = kinds.matrix(read)
-    model = kinds.default_model()
-    if folds is None and model.trained_on == sha256(pairs):
-        folds = 10
-    if folds is None:
-        guess, how = model.decide(model.probabilities(rows)), "the shipped model, trained on other pairs"
+    if model_path is not None:
+        model = kinds.KindModel.from_json(model_path.read_text(encoding="utf-8"))
+        if model.trained_on == sha256(pairs):
+            raise ValueError(f"{model_path} was trained on {pairs} itself; expected other pairs, or no --model")
+        guess, how = model.decide(model.probabilities(rows)), f"{model_path.name}, trained on other pairs"
     else:
         guess, how = nested_guess(rows, labels, folds), f"{folds} blocks of time, each held out in turn"
     ours = scores(labels, guess)

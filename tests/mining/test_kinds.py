@@ -1,4 +1,4 @@
-"""The trained model of follow-ups: what ships, how it is cut, and how it is scored."""
+"""The model of follow-ups: how it is trained, cut and scored."""
 
 import json
 from pathlib import Path
@@ -12,74 +12,9 @@ from hypothesis import strategies as st
 
 from jobs.bench.corrections import measure
 from jobs.correction_pairs import read_pairs, scores, time_blocks
+from jobs.fit_kinds import fit_kinds
 from mining import kinds
 from mining.pair_features import NAMES, Pair, features
-
-
-def kind_of(*pairs: Pair) -> list[str]:
-    """What the shipped model says of each pair."""
-    model = kinds.default_model()
-    return [kinds.CLASSES[n] for n in model.decide(model.probabilities(kinds.matrix(pairs)))]
-
-
-def test_the_shipped_model_tells_a_correction_from_a_new_wish() -> None:
-    heard = 'Sorry, but I heard "sent an male to mom" and I don\'t know what to do'
-    # recognition correction against rewording is the weak side (see `reprise bench corrections`): not asked here
-    new, *corrections = kind_of(
-        Pair("turn on the radio", "what is the weather tomorrow", 1.0, 240.0, "ok"),
-        Pair("send an male to mom", "send an email to mom", 0.0, 9.0, heard),
-        Pair("hello", "hello", 0.0, 12.0, "Sorry, but I don't understand."),
-    )
-    assert new == "new_command"
-    assert "new_command" not in corrections
-
-
-def test_the_shipped_model_is_plain_json_that_names_its_training_data_by_hash_only() -> None:
-    stored = json.loads(kinds.DEFAULT_PATH.read_text())
-    assert set(stored) == {"mean", "scale", "weights", "offsets", "trees", "threshold", "asr_weight", "trained_on"}
-    assert len(stored["trained_on"]) == 64
-
-
-def test_a_model_of_other_features_is_refused() -> None:
-    stored = json.loads(kinds.DEFAULT_PATH.read_text())
-    stored["mean"] = stored["mean"][1:]
-    with pytest.raises(ValueError, match=rf"has {len(NAMES) - 1} features; expected {len(NAMES)}"):
-        kinds.KindModel.from_json(json.dumps(stored))
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.text(max_size=40), st.text(max_size=40), st.floats(-1e6, 1e6), st.text(max_size=40), st.none() | st.text())
-def test_features_are_finite_and_named_alike_for_any_pair(
-    a: str, b: str, gap: float, reply: str, near: str | None
-) -> None:
-    found = features(Pair(a, b, 0.5, gap, reply, before=near, after=near))
-    assert tuple(found) == NAMES
-    assert np.all(np.isfinite(list(found.values())))
-
-
-def test_alone_or_in_a_batch_a_pair_gets_the_same_probabilities() -> None:
-    pairs = [Pair(f"play song {n}", f"play songs {n}", n % 2, 10.0 * n, "sorry") for n in range(6)]
-    model = kinds.default_model()
-    together = model.probabilities(kinds.matrix(pairs))
-    alone = np.vstack([model.probabilities(kinds.matrix([pair])) for pair in pairs])
-    assert np.allclose(together, alone, atol=1e-12)
-    assert np.allclose(together.sum(axis=1), 1)
-
-
-def test_blocks_of_time_never_share_a_window() -> None:
-    for train, test in time_blocks(100, 10):
-        assert set(train).isdisjoint(range(test[0] - 2, test[-1] + 3))
-    assert sorted(n for _, test in time_blocks(100, 10) for n in test) == list(range(100))
-
-
-def test_scores_are_those_of_scikit_learn() -> None:
-    from sklearn.metrics import f1_score
-
-    rng = np.random.default_rng(0)
-    truth, guess = rng.integers(0, 3, 200), rng.integers(0, 3, 200)
-    got = scores(truth, guess)
-    assert got["f1"] == pytest.approx(f1_score(truth > 0, guess > 0))
-    assert got["macro_f1"] == pytest.approx(f1_score(truth, guess, average="macro"))
 
 
 def labelled(path: Path, n: int = 60) -> Path:
@@ -105,12 +40,90 @@ def labelled(path: Path, n: int = 60) -> Path:
     return path
 
 
-def test_the_bench_scores_another_file_with_the_shipped_model_or_by_its_own_folds(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model trained on pairs of our own making."""
+    folder = tmp_path_factory.mktemp("kinds")
+    fit_kinds(labelled(folder / "train.parquet", 240), folder / "kinds.json")
+    return folder / "kinds.json"
+
+
+@pytest.fixture(scope="module")
+def model(model_path: Path) -> kinds.KindModel:
+    return kinds.KindModel.from_json(model_path.read_text())
+
+
+def test_a_trained_model_tells_a_correction_from_a_new_wish(model: kinds.KindModel) -> None:
+    new, repeated = model.decide(
+        model.probabilities(
+            kinds.matrix(
+                [
+                    Pair("call number 900", "what is 17", 1.0, 300.0, "ok"),
+                    Pair("call number 901", "call number 901", 0.0, 9.0, "sorry"),
+                ]
+            )
+        )
+    )
+    assert kinds.CLASSES[new] == "new_command"
+    assert kinds.CLASSES[repeated] != "new_command"
+
+
+def test_a_model_is_plain_json_that_names_its_training_data_by_hash_only(model_path: Path) -> None:
+    stored = json.loads(model_path.read_text())
+    assert set(stored) == {"mean", "scale", "weights", "offsets", "trees", "threshold", "asr_weight", "trained_on"}
+    assert len(stored["trained_on"]) == 64
+
+
+def test_a_model_of_other_features_is_refused(model_path: Path) -> None:
+    stored = json.loads(model_path.read_text())
+    stored["mean"] = stored["mean"][1:]
+    with pytest.raises(ValueError, match=rf"has {len(NAMES) - 1} features; expected {len(NAMES)}"):
+        kinds.KindModel.from_json(json.dumps(stored))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=40), st.text(max_size=40), st.floats(-1e6, 1e6), st.text(max_size=40), st.none() | st.text())
+def test_features_are_finite_and_named_alike_for_any_pair(
+    a: str, b: str, gap: float, reply: str, near: str | None
+) -> None:
+    found = features(Pair(a, b, 0.5, gap, reply, before=near, after=near))
+    assert tuple(found) == NAMES
+    assert np.all(np.isfinite(list(found.values())))
+
+
+def test_alone_or_in_a_batch_a_pair_gets_the_same_probabilities(model: kinds.KindModel) -> None:
+    pairs = [Pair(f"play song {n}", f"play songs {n}", n % 2, 10.0 * n, "sorry") for n in range(6)]
+    together = model.probabilities(kinds.matrix(pairs))
+    alone = np.vstack([model.probabilities(kinds.matrix([pair])) for pair in pairs])
+    assert np.allclose(together, alone, atol=1e-12)
+    assert np.allclose(together.sum(axis=1), 1)
+
+
+def test_blocks_of_time_never_share_a_window() -> None:
+    for train, test in time_blocks(100, 10):
+        assert set(train).isdisjoint(range(test[0] - 2, test[-1] + 3))
+    assert sorted(n for _, test in time_blocks(100, 10) for n in test) == list(range(100))
+
+
+def test_scores_are_those_of_scikit_learn() -> None:
+    from sklearn.metrics import f1_score
+
+    rng = np.random.default_rng(0)
+    truth, guess = rng.integers(0, 3, 200), rng.integers(0, 3, 200)
+    got = scores(truth, guess)
+    assert got["f1"] == pytest.approx(f1_score(truth > 0, guess > 0))
+    assert got["macro_f1"] == pytest.approx(f1_score(truth, guess, average="macro"))
+
+
+def test_the_bench_scores_a_model_or_its_own_folds_but_never_a_model_on_its_training_pairs(
+    tmp_path: Path, model_path: Path
+) -> None:
     path = labelled(tmp_path / "pairs.parquet")
-    shipped = measure(path, None)
-    assert shipped["how"].startswith("the shipped model")
-    assert {"f1", "macro_f1", "systems", "pairs"} <= set(shipped)
-    assert measure(path, 3)["f1"] > 0.9
+    scored = measure(path, model_path=model_path)
+    assert scored["systems"]["reprise"]["f1"] == scored["f1"] > 0.9
+    assert "3 blocks of time" in measure(path, 3)["how"]
+    with pytest.raises(ValueError, match="was trained on"):
+        measure(model_path.parent / "train.parquet", model_path=model_path)
 
 
 def test_neighbouring_rows_that_share_a_request_are_one_window(tmp_path: Path) -> None:
