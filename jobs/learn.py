@@ -1,5 +1,6 @@
 """`reprise learn`: mined tables in, a bundle out: train the generator, fit the decision, pack."""
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rewrite.generator import Generator
     from rewrite.intents import IntentModel
     from rewrite.spaces import Knowledge
+    from rewrite.training import Corpus
 
 _TABLES = ("reformulations", "utterances", "rewrites", "text_outcomes", "personal", "personal_rewrites")
 
@@ -185,8 +187,15 @@ def _generator(
             training,
             checkpoints,
             lambda step, loss: advance(note=f"loss {loss:.3f} nats a token"),
+            _data_id(corpus),
         )
     return generator
+
+
+def _data_id(corpus: "Corpus") -> str:
+    """Hash of what is trained on."""
+    content = [corpus.pairs, corpus.texts, corpus.text_weights.tolist(), corpus.pair_weights.tolist()]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _intents(

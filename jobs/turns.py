@@ -69,7 +69,7 @@ def turns_of(table: pa.Table) -> list[Turn]:
     """Turns in the order of the table; earlier turns of each are found by user and time, not by row order."""
     columns = {name: table[name].to_pylist() for name in table.column_names if name != "timestamp"}
     seconds = _seconds(table["timestamp"])
-    earlier, gaps = _context(columns["user_id"], seconds, columns["utterance"])
+    earlier, gaps = _context(columns["user_id"], seconds, columns["utterance"], columns["interaction_id"])
     return [_turn(columns, row, seconds[row], earlier[row], gaps[row]) for row in range(table.num_rows)]
 
 
@@ -97,17 +97,22 @@ def _seconds(column: pa.ChunkedArray) -> np.ndarray:
     """Unix time in seconds, float64; NaN for null. Strings are read as ISO 8601."""
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         column = pc.cast(column, pa.timestamp("us", tz="UTC"))
+    if not pa.types.is_timestamp(column.type):
+        raise ValueError(
+            f"column timestamp holds {column.type}; expected timestamps in UTC or ISO 8601 strings; "
+            "convert it before (see docs/log.md)"
+        )
     micros = pc.cast(pc.cast(column, pa.timestamp("us", tz=column.type.tz)), pa.int64())
     return np.asarray(pc.divide(pc.cast(micros, pa.float64()), 1e6).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def _context(
-    users: Sequence[str], seconds: np.ndarray, texts: Sequence[str | None]
+    users: Sequence[str], seconds: np.ndarray, texts: Sequence[str | None], ids: Sequence[str | None]
 ) -> tuple[list[tuple[str, ...]], list[float | None]]:
     """Each turn's earlier texts of the same user, newest last, and the gap to the newest, seconds."""
     earlier: list[tuple[str, ...]] = [()] * len(users)
     gaps: list[float | None] = [None] * len(users)
-    order = sorted(range(len(users)), key=lambda r: (users[r] or "", seconds[r], r))
+    order = sorted(range(len(users)), key=lambda r: (users[r] or "", np.isnan(seconds[r]), seconds[r], ids[r] or ""))
     for before, row in pairwise(order):
         gap = float(seconds[row] - seconds[before])
         if users[before] == users[row] and gap <= CONTEXT_GAP_S:

@@ -43,7 +43,7 @@ def pack(out: Path, write: Callable[[Path], None], facts: Mapping[str, Any]) -> 
     try:
         write(part)
         files = {str(p.relative_to(part)): _describe(p) for p in sorted(part.rglob("*")) if p.is_file()}
-        bundle_id = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16]
+        bundle_id = _id(files)
         manifest = {"format": FORMAT, "id": bundle_id, **facts, "files": files}
         (part / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         for path in part.rglob("*"):
@@ -64,7 +64,7 @@ def verify(folder: Path) -> dict[str, Any]:
     """
     try:
         manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
-        files: dict[str, Any] = manifest["files"]
+        files: dict[str, Any] = dict(manifest["files"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(
             f"{folder} is not a bundle: no readable manifest.json ({error}); `reprise learn` writes bundles"
@@ -73,6 +73,11 @@ def verify(folder: Path) -> dict[str, Any]:
         raise BundleError(
             f"{folder} has bundle format {manifest.get('format')}, expected {FORMAT}; learn it again with this version"
         )
+    found = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()} - {"manifest.json"}
+    if extra := sorted(found - files.keys()):
+        raise BundleError(f"{folder} holds {extra[0]}, which its manifest does not list; take the bundle anew")
+    if _id(files) != manifest.get("id"):
+        raise BundleError(f"{folder} is corrupt: its id does not fit its files; take the bundle anew")
     for name, described in files.items():
         path = folder / name
         if not path.is_file():
@@ -105,6 +110,10 @@ def load(folder: Path) -> Rewriter:
     intents = IntentModel.load(folder / "decision")
     scorer = Scorer(Knowledge.load(folder), generator, trie, intents, decider.intent_defect_rates)
     return Rewriter(scorer, decider, manifest["id"])
+
+
+def _id(files: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _describe(path: Path) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class Generator:
         local = path.exists()
         try:
             model = AutoModelForSeq2SeqLM.from_pretrained(
-                str(name_or_path), local_files_only=local, use_safetensors=True, torch_dtype=torch.float32
+                str(name_or_path), local_files_only=local, use_safetensors=True, dtype=torch.float32
             )
         except (OSError, ValueError, KeyError) as error:
             raise ValueError(

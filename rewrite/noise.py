@@ -61,7 +61,7 @@ class ErrorChannel:
         self._near: dict[str, list[str]] = {}
 
     def sample(self, text: str, rng: np.random.Generator) -> str:
-        """A noisy version of `text`, different from it wherever the channel can make one."""
+        """A noisy version of `text`, nearly always different from it; never empty where `text` is not."""
         words = text.split()
         if not words:
             return text
@@ -112,7 +112,7 @@ class ErrorChannel:
         for character in text:
             channel = self._characters.get(character)
             out.append(channel.draw(rng) if channel is not None and rng.random() < rate else character)
-        return " ".join("".join(out).split())
+        return " ".join("".join(out).split()) or text
 
 
 def _count(pairs: Iterable[tuple[str, str]]) -> _Counts:

@@ -1,7 +1,7 @@
 """The rewriter: propose, rescore, decide. One object combines a bundle's parts and answers for turns."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -51,11 +51,6 @@ class Considered:
     proposals: list[Proposal] = field(default_factory=list)
     features: np.ndarray = field(default_factory=lambda: np.zeros((0, len(CHEAP_FEATURES))))
 
-    @property
-    def earlier(self) -> tuple[str, ...]:
-        """The session's earlier texts, normalised."""
-        return tuple(normalise(t) for t in self.turn.turns)
-
 
 class Scorer:
     """Computes the evidence for turns from one state of knowledge and its models; holds no threshold."""
@@ -87,7 +82,7 @@ class Scorer:
     def propose(self, considered: Considered, p_fail: float) -> None:
         """Candidates with their cheap features, for turns that may well fail."""
         c = considered
-        c.proposals = self._proposer.propose(c.query, c.own, c.neighbours, self._searched(c.query, c.earlier))
+        c.proposals = self._proposer.propose(c.query, c.own, c.neighbours, self._searched(c.query, c.turn.turns))
         log_probs = self.intents.log_probs(c.query) if self.intents is not None else {}
         c.features = cheap_features(c.turn, c.query, c.proposals, self.knowledge, c.own, self._words, p_fail, log_probs)
 
@@ -98,7 +93,7 @@ class Scorer:
         texts = [p.text for p in c.proposals]
         forward, channel, copy = np.full(len(texts), np.nan), np.full(len(texts), np.nan), np.nan
         if self.generator is not None and texts:
-            forward = self.generator.log_probs("forward", [c.query] * len(texts), texts, c.earlier)
+            forward = self.generator.log_probs("forward", [c.query] * len(texts), texts, c.turn.turns)
             scores = self.generator.log_probs("channel", [*texts, c.query], [c.query] * (len(texts) + 1))
             channel, copy = scores[:-1], float(scores[-1])
         c.features = np.hstack([c.features[sifted], model_features(c.query, texts, forward, channel, copy)])
@@ -155,6 +150,8 @@ class Rewriter:
         query = normalise(turn.utterance)
         if not query or len(query) > MAX_CHARS:
             return Decision(None, None, 0.0, "too_long" if query else "empty")
+        heard = tuple(normalise(t) for t in turn.asr_nbest)
+        turn = replace(turn, turns=tuple(normalise(t) for t in turn.turns), asr_nbest=heard)
         considered = self.scorer.consider(turn, query)
         p_fail = float(self.decider.p_fail(np.array([considered.turn_features]))[0])
         likely_fine = p_fail < self.decider.thresholds.p_fail
@@ -182,7 +179,10 @@ class Rewriter:
             return []
         cuts = [at for at in range(1, len(token_ids) - 1) if len(scorer.trie.next_ids(token_ids[:at])) > 1]
         edges = [0, *cuts, len(token_ids) - 1]
-        return [vocabulary.text(token_ids[i:j]) for i, j in pairwise(edges)]
+        starts = [vocabulary.text(token_ids[:at]).rstrip("\ufffd") for at in edges]
+        # a cut inside a character moves to before it; one that is no prefix of the text says nothing to a reader
+        whole = [start for start in starts if text.startswith(start)]
+        return [text[len(a) : len(b)] for a, b in pairwise(whole) if a != b]
 
     def evidence(self, source: str, target: str) -> dict[str, object]:
         """What speaks for rewriting `source` to `target`: the mined pair, and the target's own standing; empty where

@@ -15,7 +15,7 @@ import marisa_trie
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rewrite.text import USER_SEPARATOR, personal_key, personal_shard
+from rewrite.text import USER_SEPARATOR, can_be_key, personal_key, personal_shard
 from rewrite.turn import Reading
 
 SHARDS = 16
@@ -104,7 +104,7 @@ class PersonalStore:
 
     def of(self, user_id: str | None) -> Own:
         """What belongs to `user_id`; empty for a user without history or an id that cannot be a key."""
-        if user_id is None or not self._shards or "\0" in user_id or USER_SEPARATOR in user_id:
+        if user_id is None or not self._shards or not can_be_key(user_id):
             return _NOBODY
         shard = self._shards[personal_shard(user_id, len(self._shards))]
         texts: dict[str, OwnText] = {}
@@ -125,7 +125,7 @@ class PersonalStore:
 def write_personal(personal: Personal, folder: Path, shards: int = SHARDS) -> None:
     """Write the shards that `PersonalStore` opens; the same content gives the same bytes."""
     entries: list[list[tuple[str, bytes]]] = [[] for _ in range(shards)]
-    for user in personal.users():
+    for user in filter(can_be_key, personal.users()):
         own, shard = personal.of(user), entries[personal_shard(user, shards)]
         for t in own.texts.values():
             slots = sorted(t.reading.slots)

@@ -22,7 +22,13 @@ def normalise(text: str) -> str:
     """
     folded = unicodedata.normalize("NFKC", text).replace("\u2019", "'").lower()
     kept = (c for c in folded if c.isspace() or (c != USER_SEPARATOR and unicodedata.category(c) not in _DROPPED))
-    return _SPACE.sub(" ", "".join(kept)).strip()
+    # dropping a character can bring two together that compose
+    return _SPACE.sub(" ", unicodedata.normalize("NFKC", "".join(kept)).lower()).strip()
+
+
+def can_be_key(user_id: str) -> bool:
+    """Whether a user id can stand in the keys of a personal store: no NUL, no separator, valid Unicode."""
+    return not any(c in "\0" + USER_SEPARATOR or "\ud800" <= c <= "\udfff" for c in user_id)
 
 
 def personal_key(user_id: str, text: str) -> str:
@@ -32,4 +38,4 @@ def personal_key(user_id: str, text: str) -> str:
 
 def personal_shard(user_id: str, shards: int) -> int:
     """Shard number in [0, shards) that holds `user_id`: stable across machines and Python versions."""
-    return int(hashlib.sha256(user_id.encode()).hexdigest()[:8], 16) % shards
+    return int(hashlib.sha256(user_id.encode(errors="surrogatepass")).hexdigest()[:8], 16) % shards

@@ -1,5 +1,6 @@
 """Training of both directions: Muon for the matrices, AdamW for the rest, resumable, a step at a time."""
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -97,12 +98,14 @@ def train(
     config: TrainingConfig,
     checkpoints: Path | None = None,
     report: Callable[[int, float], None] = lambda step, loss: None,
+    data_id: str = "",
 ) -> list[float]:
     """Train `generator` in place.
 
     Args:
         stream: first step -> the batches from there on.
-        checkpoints: where to keep the state; training resumes from what lies there if it belongs to the same config.
+        checkpoints: where to keep the state; training resumes from what lies there if it began from the same weights,
+            config and `data_id`, which names what is trained on.
         report: called with the step and its loss, nats per target token.
 
     Returns:
@@ -110,7 +113,8 @@ def train(
     """
     model = generator.model.train()
     optimizers = _optimizers(model, config)
-    step = _resume(model, optimizers, config, checkpoints)
+    run = _run_id(model, config, data_id)
+    step = _resume(model, optimizers, run, checkpoints)
     losses = []
     torch.manual_seed(config.seed + step)  # dropout only; the data have generators of their own
     for batch in stream(step):
@@ -122,9 +126,18 @@ def train(
         step += 1
         report(step, loss)
         if checkpoints is not None and (step % config.checkpoint_every == 0 or step == config.steps):
-            _save(model, optimizers, config, step, checkpoints)
+            _save(model, optimizers, run, step, checkpoints)
     generator.model.eval()
     return losses
+
+
+def _run_id(model: torch.nn.Module, config: TrainingConfig, data_id: str) -> str:
+    """Hash of everything that a training run begins from."""
+    digest = hashlib.sha256(json.dumps([asdict(config), data_id], sort_keys=True).encode())
+    for name, parameter in model.named_parameters():
+        digest.update(f"{name} {tuple(parameter.shape)}".encode())
+        digest.update(parameter.detach().cpu().float().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _step(generator: Generator, optimizers: list[torch.optim.Optimizer], batch: list[Example]) -> float:
@@ -167,9 +180,7 @@ def _optimizers(model: torch.nn.Module, config: TrainingConfig) -> list[torch.op
     return [muon, adamw]
 
 
-def _save(
-    model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], config: TrainingConfig, step: int, folder: Path
-) -> None:
+def _save(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], run: str, step: int, folder: Path) -> None:
     """Model and optimiser state as safetensors, then the step as JSON: a torn write leaves the older pair readable."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.{name}": p.detach().contiguous() for name, p in model.named_parameters()}
@@ -179,21 +190,19 @@ def _save(
                 tensors[f"optimizer.{at}.{row}.{key}"] = torch.as_tensor(value).contiguous()
     save_file(tensors, str(folder / f"step-{step}.safetensors"))
     latest = folder / "latest.json.tmp"
-    latest.write_text(json.dumps({"step": step, "config": asdict(config)}))
+    latest.write_text(json.dumps({"step": step, "run": run}))
     latest.replace(folder / "latest.json")
     for old in folder.glob("step-*.safetensors"):
         if old.name != f"step-{step}.safetensors":
             old.unlink()
 
 
-def _resume(
-    model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], config: TrainingConfig, folder: Path | None
-) -> int:
+def _resume(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], run: str, folder: Path | None) -> int:
     """Load the latest checkpoint of the same config; its step, 0 where there is none."""
     if folder is None or not (folder / "latest.json").exists():
         return 0
     latest = json.loads((folder / "latest.json").read_text())
-    if latest["config"] != asdict(config):
+    if latest["run"] != run:
         return 0
     tensors = load_file(str(folder / f"step-{latest['step']}.safetensors"))
     with torch.no_grad():

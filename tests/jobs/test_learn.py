@@ -133,7 +133,6 @@ def test_a_damaged_bundle_decides_nothing(bundle: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "decisions.parquet").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="a checkpoint is matched by steps and seed alone, not by model and data")
 @pytest.mark.parametrize("stale", ["model", "data"])
 def test_a_checkpoint_left_by_other_inputs_does_not_leak_into_a_bundle(
     stale: str, mined: Path, start: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
