@@ -4,7 +4,7 @@ Only history is read here: outcomes of the held-back turns and the turns after t
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -27,10 +27,16 @@ resembles it.
 """
 
 
-def judged_turns(turns: pa.Table, since: datetime) -> list[Judged]:
+def judged_turns(turns: pa.Table, since: datetime, knowledge: Knowledge) -> list[Judged]:
     """Judge every turn of mining's `turns` table from `since` on.
 
-    A turn fails if its defect probability is over a half. What a good turn wanted is what it got.
+    A turn fails if its defect probability is over a half. What a good turn wanted is what it got. What a failing one
+    wanted
+    is what its user then succeeded with, else what others did who had said the same; follow-ups unlike it count
+    where mining found that they belong to it.
+
+    Args:
+        knowledge: the whole history's: only its mined pairs are looked at.
     """
     ordered = turns.sort_by([("user_id", "ascending"), ("timestamp", "ascending"), ("interaction_id", "ascending")])
     probability = ordered["defect_probability"].to_pylist()
@@ -38,8 +44,10 @@ def judged_turns(turns: pa.Table, since: datetime) -> list[Judged]:
     logged = turns_of(ordered)
     fails = [p > 0.5 for p in probability]
     rows = [row for row in range(len(logged)) if inside[row]]
-    wants = {row: _want(logged, fails, row) if fails[row] else _own(logged[row]) for row in rows}
-    shared = _shared({row: want for row, want in wants.items() if fails[row] and want is not None}, logged)
+    trusted = {(source, pair.target) for source, pairs in knowledge.look_up.items() for pair in pairs}
+    wants = {row: _want(logged, fails, row, trusted) if fails[row] else _own(logged[row]) for row in rows}
+    mined = _mined(knowledge)
+    shared = mined | _shared({row: want for row, want in wants.items() if fails[row] and want is not None}, logged)
     return [
         Judged(logged[row], probability[row], wants[row] or shared.get(normalise(logged[row].utterance)))
         for row in rows
@@ -54,19 +62,30 @@ def _shared(wants: dict[int, Want], logged: Sequence[Turn]) -> dict[str, Want]:
     return {text: min(counts, key=lambda w: (-counts[w], w.text)) for text, counts in found.items()}
 
 
+def _mined(knowledge: Knowledge) -> dict[str, Want]:
+    """What mining found a text to turn out as: the best pair of each source whose target is in the global space."""
+    found = {}
+    for source, pairs in knowledge.look_up.items():
+        known = knowledge.known.get(pairs[0].target)
+        if known is not None:
+            found[source] = Want(known.text, known.reading)
+    return found
+
+
 def _own(turn: Turn) -> Want:
     return Want(normalise(turn.utterance), turn.reading)
 
 
-def _want(logged: Sequence[Turn], fails: Sequence[bool], row: int) -> Want | None:
-    """The first follow-up that succeeded and resembles the failed turn."""
+def _want(logged: Sequence[Turn], fails: Sequence[bool], row: int, trusted: Set[tuple[str, str]]) -> Want | None:
+    """The first follow-up that succeeded and resembles the failed turn, or that mining found to belong to it."""
     text = normalise(logged[row].utterance)
     for later in range(row + 1, min(row + 1 + FOLLOW_UPS, len(logged))):
         turn = logged[later]
         if turn.user_id != logged[row].user_id or turn.gap_s is None or turn.gap_s > FOLLOW_UP_GAP_S:
             return None
         found = normalise(turn.utterance)
-        if not fails[later] and found != text and fuzz.ratio(text, found) > LEAST_RATIO:
+        alike = fuzz.ratio(text, found) > LEAST_RATIO or (text, found) in trusted
+        if not fails[later] and found != text and alike:
             return Want(found, turn.reading)
     return None
 

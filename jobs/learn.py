@@ -34,6 +34,7 @@ class LearnConfig:
     harm: float = 0.002
     seed: int = 0
     threads: int = 1
+    most_rescored: int = 6000
 
 
 def learn(
@@ -89,7 +90,7 @@ def run(mined: Path, out: Path, config: LearnConfig) -> str:
     checkpoints = out.parent / f".{out.name}.checkpoints"
     generator = _generator(turns, since, knowledge, past, config, checkpoints)
     intents = _intents(turns, since, past, config)
-    fitted = _fit(turns, since, Knowledge.from_tables(past), generator, intents, config)
+    fitted = _fit(turns, since, knowledge, Knowledge.from_tables(past), generator, intents, config)
     log.info("fitted on held-back history, out of fold", **{k: round(v, 4) for k, v in fitted.figures.items()})
 
     def write(folder: Path) -> None:
@@ -220,6 +221,7 @@ def _before(turns: "pa.Table", since: datetime) -> "pa.Table":
 def _fit(
     turns: "pa.Table",
     since: datetime,
+    whole: "Knowledge",
     knowledge: "Knowledge",
     generator: "Generator | None",
     intents: "IntentModel | None",
@@ -233,8 +235,8 @@ def _fit(
     trie = build_trie(generator, knowledge.texts) if generator is not None and knowledge.texts else None
     scorer = Scorer(knowledge, generator, trie, intents, intent_defect_rates(_before(turns, since)))
     with progress("fit: turns rescored") as advance:
-        fitting = FittingConfig(harm_allowed=config.harm, seed=config.seed)
-        return fit(judged_turns(turns, since), scorer, fitting, lambda done, of: advance())
+        fitting = FittingConfig(harm_allowed=config.harm, most_rescored=config.most_rescored, seed=config.seed)
+        return fit(judged_turns(turns, since, whole), scorer, fitting, lambda done, of: advance())
 
 
 def _card(

@@ -26,6 +26,10 @@ SHOWN = 5
 """Rewrites printed at the end."""
 
 
+MOST_RESCORED = 1200
+"""Held-back turns that the demo's decision is fitted on: enough for its log, and quick."""
+
+
 @dataclass(frozen=True)
 class DemoConfig:
     """Where the demo reads and writes; `steps` of training, `threads` of the model."""
@@ -42,7 +46,7 @@ def demo(
         "out/demo"
     ),
     logs: Annotated[Path, typer.Option(help="Folder with logs.parquet, truth.parquet and oracle.parquet.")] = DATA,
-    steps: Annotated[int, typer.Option(min=0, help="Training steps of the generator; 0 trains none.")] = 600,
+    steps: Annotated[int, typer.Option(min=0, help="Training steps of the generator; 0 trains none.")] = 300,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = default_threads(),
 ) -> None:
@@ -67,7 +71,9 @@ def run(config: DemoConfig) -> "Evaluation":
         mine.run([out / "history.parquet"], out / "mined", MineConfig(min_users=MIN_USERS), memory="2g", cores=2)
         _stop_spark()
     with _step("learn: train, calibrate on held-back history, pack"):
-        learning = learn.LearnConfig(steps=config.steps, seed=config.seed, threads=config.threads)
+        learning = learn.LearnConfig(
+            steps=config.steps, seed=config.seed, threads=config.threads, most_rescored=MOST_RESCORED
+        )
         learn.run(out / "mined", out / "bundle", learning)
     with _step("rewrite: decide every turn of the last week"):
         rewrite.run(out / "future.parquet", out / "bundle", out / "decisions.parquet", config.threads)
