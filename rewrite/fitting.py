@@ -143,7 +143,9 @@ def fit(
         s: _calibrate(raw_right[m], table.right[m], table.weight[m]) for s in SPACES for m in [table.space == s]
     }
     p_right = np.array([right_calibration[s](r) for s, r in zip(table.space, raw_right, strict=True)])
-    thresholds, figures = _operating_point(table, p_right, of, signals, config)
+    # the rescored turns stand for all that are worth it
+    scale = float((p_fail >= config.least_p_fail).sum() / max(len(rows), 1))
+    thresholds, figures = _operating_point(table, p_right, of, signals, scale, config)
     decider = Decider(
         _train(turn_rows, signals, config),
         sift_model,
@@ -240,6 +242,7 @@ def _operating_point(
     p_right: np.ndarray,
     judged: Sequence[Judged],
     signals: np.ndarray,
+    scale: float,
     config: FittingConfig,
 ) -> tuple[dict[str, float], dict[str, float]]:
     """The lowest gain threshold whose expected harm, out of fold, is within what is allowed.
@@ -263,9 +266,9 @@ def _operating_point(
             fixed += j.fails and does
             broken += 0.0 if j.fails or does else 1.0 - p
         figures = {
-            "trigger_rate": rewritten / len(signals),
+            "trigger_rate": scale * rewritten / len(signals),
             "right_of_known": fixed / max(known, 1),
-            "harm": broken / max(good, 1.0),
+            "harm": float(scale * broken / max(good, 1.0)),
             "gain_threshold": float(threshold),
         }
         if figures["harm"] <= config.harm_allowed:
