@@ -46,7 +46,7 @@ def demo(
         "out/demo"
     ),
     logs: Annotated[Path, typer.Option(help="Folder with logs.parquet, truth.parquet and oracle.parquet.")] = DATA,
-    steps: Annotated[int, typer.Option(min=0, help="Training steps of the generator; 0 trains none.")] = 300,
+    steps: Annotated[int, typer.Option(min=0, help="Training steps of the generator; 0 trains none.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = default_threads(),
 ) -> None:
