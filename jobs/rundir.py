@@ -5,10 +5,12 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from rewrite.disk import fsync, fsync_tree
 
 
 def sha256(path: Path) -> str:
@@ -26,15 +28,6 @@ def files_of(folder: Path) -> dict[str, dict[str, Any]]:
 def write_json(path: Path, value: object) -> None:
     """Write `value` as stable, readable JSON."""
     path.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def fsync(path: Path) -> None:
-    """Force a file or a folder's entries to disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def complete(folder: Path) -> bool:
@@ -69,21 +62,10 @@ def published(out: Path, overwrite: bool = False) -> Iterator[Path]:
     try:
         yield temporary
         (temporary / "_SUCCESS").touch()
-        _fsync_tree(temporary)
+        fsync_tree(temporary)
         _replace(temporary, out, overwrite)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _fsync_tree(folder: Path) -> None:
-    for path in _post_order(folder):
-        fsync(path)
-
-
-def _post_order(folder: Path) -> Iterable[Path]:
-    for root, _, names in os.walk(folder, topdown=False):
-        yield from (Path(root) / name for name in names)
-        yield Path(root)
 
 
 def _replace(temporary: Path, out: Path, overwrite: bool) -> None:

@@ -8,9 +8,12 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rewrite.rewriter import Rewriter
+from rewrite.disk import fsync, fsync_tree
+
+if TYPE_CHECKING:
+    from rewrite.rewriter import Rewriter
 
 FORMAT = 1
 
@@ -46,11 +49,9 @@ def pack(out: Path, write: Callable[[Path], None], facts: Mapping[str, Any]) -> 
         bundle_id = _id(files)
         manifest = {"format": FORMAT, "id": bundle_id, **facts, "files": files}
         (part / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
-        for path in part.rglob("*"):
-            _fsync(path)
-        _fsync(part)
+        fsync_tree(part)
         part.rename(out)
-        _fsync(out.parent)
+        fsync(out.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return bundle_id
@@ -90,7 +91,7 @@ def verify(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def load(folder: Path) -> Rewriter:
+def load(folder: Path) -> "Rewriter":
     """Verify a bundle, then open it.
 
     Raises:
@@ -100,7 +101,7 @@ def load(folder: Path) -> Rewriter:
     from rewrite.decision import Decider
     from rewrite.generator import Generator
     from rewrite.intents import IntentModel
-    from rewrite.rewriter import Scorer
+    from rewrite.rewriter import Rewriter, Scorer
     from rewrite.spaces import Knowledge
     from rewrite.trie import TokenTrie
 
@@ -119,11 +120,3 @@ def _id(files: Mapping[str, Any]) -> str:
 def _describe(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -94,9 +94,18 @@ def test_the_store_never_needs_spark() -> None:
     assert [n for n in names if n.split(".")[0] == "pyspark"] == []
 
 
-def test_the_leaf_needs_the_standard_library_only() -> None:
-    tops = {name.split(".")[0] for name in imported((ROOT / "rewrite" / "text.py").read_text())}
+@pytest.mark.parametrize("leaf", ["text.py", "disk.py"])
+def test_a_leaf_needs_the_standard_library_only(leaf: str) -> None:
+    tops = {name.split(".")[0] for name in imported((ROOT / "rewrite" / leaf).read_text())}
     assert tops <= sys.stdlib_module_names
+
+
+def test_the_registry_loads_nothing_heavy() -> None:
+    """Listing and rolling back must not wait for a model to be imported."""
+    heavy = ("torch", "transformers", "numpy", "pyarrow", "lightgbm")
+    script = f"import sys, rewrite.registry; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_opening_a_package_loads_nothing_heavy() -> None:
