@@ -1,6 +1,5 @@
 """`reprise learn`: mined tables in, a bundle out: train the generator, fit the decision, pack."""
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
     from rewrite.fitting import Fit
     from rewrite.generator import Generator
     from rewrite.intents import IntentModel
+    from rewrite.ngram_weights import NgramWeights
     from rewrite.spaces import Knowledge
-    from rewrite.training import Corpus
 
 _TABLES = ("reformulations", "utterances", "rewrites", "text_outcomes", "personal", "personal_rewrites")
 
@@ -68,6 +67,7 @@ def run(mined: Path, out: Path, config: LearnConfig) -> str:
     import torch
 
     from rewrite.bundle import pack
+    from rewrite.ngram_weights import NgramWeights
     from rewrite.spaces import Knowledge, write_knowledge
 
     if out.exists():
@@ -90,12 +90,15 @@ def run(mined: Path, out: Path, config: LearnConfig) -> str:
     checkpoints = out.parent / f".{out.name}.checkpoints"
     generator = _generator(turns, since, knowledge, past, config, checkpoints)
     intents = _intents(turns, since, past, config)
-    fitted = _fit(turns, since, knowledge, Knowledge.from_tables(past), generator, intents, config)
+    earlier = Knowledge.from_tables(past)
+    ngrams = NgramWeights.fit(earlier.texts).rounded
+    fitted = _fit(turns, since, knowledge, earlier, generator, intents, ngrams, config)
     log.info("fitted on held-back history, out of fold", **{k: round(v, 4) for k, v in fitted.figures.items()})
 
     def write(folder: Path) -> None:
         write_knowledge(tables, folder)
         fitted.decider.save(folder / "decision")
+        ngrams.save(folder / "decision")
         if intents is not None:
             intents.save(folder / "decision")
         if generator is not None:
@@ -188,15 +191,9 @@ def _generator(
             training,
             checkpoints,
             lambda step, loss: advance(note=f"loss {loss:.3f} nats a token"),
-            _data_id(corpus),
+            corpus.id,
         )
     return generator
-
-
-def _data_id(corpus: "Corpus") -> str:
-    """Hash of what is trained on."""
-    content = [corpus.pairs, corpus.texts, corpus.text_weights.tolist(), corpus.pair_weights.tolist()]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _intents(
@@ -225,6 +222,7 @@ def _fit(
     knowledge: "Knowledge",
     generator: "Generator | None",
     intents: "IntentModel | None",
+    ngrams: "NgramWeights",
     config: LearnConfig,
 ) -> "Fit":
     from jobs.labels import intent_defect_rates, judged_turns
@@ -233,7 +231,7 @@ def _fit(
     from rewrite.rewriter import Scorer
 
     trie = build_trie(generator, knowledge.texts) if generator is not None and knowledge.texts else None
-    scorer = Scorer(knowledge, generator, trie, intents, intent_defect_rates(_before(turns, since)))
+    scorer = Scorer(knowledge, generator, trie, intents, intent_defect_rates(_before(turns, since)), ngrams=ngrams)
     with progress("fit: turns rescored") as advance:
         fitting = FittingConfig(harm_allowed=config.harm, most_rescored=config.most_rescored, seed=config.seed)
         return fit(judged_turns(turns, since, whole), scorer, fitting, lambda done, of: advance())

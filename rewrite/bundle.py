@@ -101,6 +101,7 @@ def load(folder: Path) -> "Rewriter":
     from rewrite.decision import Decider
     from rewrite.generator import Generator
     from rewrite.intents import IntentModel
+    from rewrite.ngram_weights import NgramWeights
     from rewrite.rewriter import Rewriter, Scorer
     from rewrite.spaces import Knowledge
     from rewrite.trie import TokenTrie
@@ -109,7 +110,8 @@ def load(folder: Path) -> "Rewriter":
     generator = Generator.load(folder / "model") if (folder / "model").exists() else None
     trie = TokenTrie.load(folder / "global" / "trie") if generator is not None else None
     intents = IntentModel.load(folder / "decision")
-    scorer = Scorer(Knowledge.load(folder), generator, trie, intents, decider.intent_defect_rates)
+    ngrams = NgramWeights.load(folder / "decision")
+    scorer = Scorer(Knowledge.load(folder), generator, trie, intents, decider.intent_defect_rates, ngrams=ngrams)
     return Rewriter(scorer, decider, manifest["id"])
 
 

@@ -5,13 +5,12 @@ Missing values are NaN, which the trees treat as such. No feature draws on an ou
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 
-import jellyfish
 import numpy as np
 from rapidfuzz import fuzz
-from rapidfuzz.distance import Levenshtein
 
+from rewrite.likeness import LIKENESS_FEATURES, likeness, margins
+from rewrite.ngram_weights import NgramWeights
 from rewrite.propose import Proposal
 from rewrite.spaces import Knowledge, Own
 from rewrite.turn import Reading, Turn
@@ -48,16 +47,7 @@ TURN_FEATURES = (
 
 CHEAP_FEATURES = (
     "p_fail",
-    "ratio",
-    "ratio_margin",
-    "token_set_ratio",
-    "partial_ratio",
-    "phonetic_ratio",
-    "rare_words_kept",
-    "same_first_word",
-    "same_last_word",
-    "length_difference",
-    "words_changed",
+    *LIKENESS_FEATURES,
     "look_up",
     "look_up_users",
     "look_up_worth",
@@ -79,7 +69,6 @@ CHEAP_FEATURES = (
     "readings_best_ratio",
     "readings_users",
     "previous_ratio",
-    "candidate_characters",
     "nbest_ratio",
 )
 """Known of every candidate without the generator."""
@@ -96,12 +85,6 @@ MODEL_FEATURES = (
 """From the generator, for the candidates that pass the sieve; NaN without one."""
 
 CANDIDATE_FEATURES = CHEAP_FEATURES + MODEL_FEATURES
-
-
-@lru_cache(maxsize=200_000)
-def phonetic(text: str) -> str:
-    """Metaphone codes of the words, joined."""
-    return " ".join(jellyfish.metaphone(word) for word in text.split())
 
 
 class WordUsers:
@@ -175,6 +158,7 @@ def cheap_features(
     knowledge: Knowledge,
     own: Own,
     words: WordUsers,
+    ngrams: NgramWeights,
     p_fail: float,
     intent_log_probs: Mapping[str, float],
 ) -> np.ndarray:
@@ -187,12 +171,12 @@ def cheap_features(
     Returns:
         float64, shape (N, len(CHEAP_FEATURES)).
     """
-    ratios = np.array([fuzz.ratio(query, p.text) for p in proposals])
-    margins = _margins(ratios)
+    texts = [p.text for p in proposals]
+    rarities = [words.rarity(text.split()) for text in texts]
+    alike_as_text = likeness(query, texts, ngrams, words.rarity(query.split()), rarities)
+    ratios = alike_as_text[:, LIKENESS_FEATURES.index("ratio")]
     likeliest = max(intent_log_probs.values(), default=NAN)
     own_total = sum(t.count for t in own.texts.values())
-    asked, sound = query.split(), phonetic(query)
-    rarity = words.rarity(asked)
     alike = _alike(proposals, ratios, knowledge)
     rows = []
     for row, proposal in enumerate(proposals):
@@ -202,13 +186,7 @@ def cheap_features(
         rows.append(
             [
                 p_fail,
-                ratios[row],
-                margins[row],
-                fuzz.token_set_ratio(query, text),
-                fuzz.partial_ratio(query, text),
-                fuzz.ratio(sound, phonetic(text)),
-                _kept(asked, rarity, text),
-                *_word_features(asked, text, len(query)),
+                *alike_as_text[row],
                 float(pair is not None),
                 pair.users if pair else 0,
                 pair.worth if pair else NAN,
@@ -225,7 +203,6 @@ def cheap_features(
                 intent - likeliest,
                 *alike[proposal.reading],
                 fuzz.ratio(text, turn.turns[-1]) if turn.turns else NAN,
-                len(text),
                 max((fuzz.ratio(n, text) for n in turn.asr_nbest), default=NAN),
             ]
         )
@@ -245,8 +222,8 @@ def model_features(
         float64, shape (N, len(MODEL_FEATURES)).
     """
     lengths = np.array([len(text) + 1 for text in texts])
-    columns = [forward, forward / lengths, _margins(forward)]
-    columns += [channel, channel / (len(query) + 1), _margins(channel), channel - copy]
+    columns = [forward, forward / lengths, margins(forward)]
+    columns += [channel, channel / (len(query) + 1), margins(channel), channel - copy]
     return np.stack(columns, axis=1)
 
 
@@ -262,32 +239,8 @@ def _alike(
     return alike
 
 
-def _kept(asked: Sequence[str], rarity: Sequence[float], text: str) -> float:
-    """Share of the query's words, weighted by rarity, that stand in `text`."""
-    total = sum(rarity)
-    proposed = set(text.split())
-    return sum(r for word, r in zip(asked, rarity, strict=True) if word in proposed) / total if total else NAN
-
-
 def _number(value: float | None) -> float:
     return NAN if value is None else float(value)
-
-
-def _margins(values: np.ndarray) -> np.ndarray:
-    """How far each is above the best of the others, negative for all but the best; NaN where there is no other."""
-    if len(values) < 2:
-        return np.full(len(values), NAN)
-    second, first = np.partition(values, -2)[-2:]
-    return np.asarray(np.where(values == first, first - second, values - first))
-
-
-def _word_features(asked: Sequence[str], text: str, length: int) -> tuple[float, float, float, float]:
-    """Same first word, same last word, difference in characters, words changed."""
-    proposed = text.split()
-    if not asked or not proposed:
-        return (0.0, 0.0, float(len(text) - length), float(len(proposed)))
-    changed = Levenshtein.distance(asked, proposed)
-    return (float(asked[0] == proposed[0]), float(asked[-1] == proposed[-1]), float(len(text) - length), float(changed))
 
 
 def _agreement(heard: Reading, proposed: Reading) -> tuple[float, float, float, float]:

@@ -13,30 +13,16 @@ from dataclasses import dataclass, field
 
 import lightgbm
 import numpy as np
-from sklearn.isotonic import IsotonicRegression
 
 from rewrite.decision import SPACES, Calibration, Candidate, Decider, Space, Thresholds, choose, expected_gain
 from rewrite.features import CANDIDATE_FEATURES
 from rewrite.rewriter import Considered, Scorer, best_rows
 from rewrite.text import normalise
+from rewrite.trees import TreesConfig, calibrate, folds_by, out_of_fold, train
 from rewrite.turn import Reading, Turn
 
 LEAST_GAIN = 0.05
 """Below this a rewrite is a guess, also where the turn surely fails."""
-
-_TREES = {
-    "objective": "cross_entropy",
-    "learning_rate": 0.05,
-    "num_leaves": 15,
-    "min_data_in_leaf": 30,
-    "feature_fraction": 0.7,
-    "bagging_fraction": 0.8,
-    "bagging_freq": 1,
-    "lambda_l2": 1.0,
-    "deterministic": True,
-    "force_row_wise": True,
-    "verbosity": -1,
-}
 
 
 @dataclass(frozen=True)
@@ -88,10 +74,14 @@ class FittingConfig:
 
     harm_allowed: float = 0.002
     folds: int = 5
-    rounds: int = 200
     least_p_fail: float = 0.08
     most_rescored: int = 6000
     seed: int = 0
+
+    @property
+    def trees(self) -> TreesConfig:
+        """How the tree models are grown."""
+        return TreesConfig(seed=self.seed)
 
 
 @dataclass(frozen=True)
@@ -127,10 +117,10 @@ def fit(
             "dwell_s) are empty"
         )
     considered = [scorer.consider(j.turn, normalise(j.turn.utterance)) for j in judged]
-    folds = _folds([j.turn.user_id or "" for j in judged], config)
+    folds = folds_by([j.turn.user_id or "" for j in judged], config.folds, config.seed)
     turn_rows = np.array([c.turn_features for c in considered])
-    raw_fail = _out_of_fold(turn_rows, signals, folds, config)
-    fail_calibration = _calibrate(raw_fail, signals)
+    raw_fail = out_of_fold(turn_rows, signals, folds, config.trees)
+    fail_calibration = calibrate(raw_fail, signals)
     p_fail = fail_calibration(raw_fail)
     rows = _worth_rescoring(p_fail, config)
     chosen, of, failed = [considered[r] for r in rows], [judged[r] for r in rows], signals[rows]
@@ -138,18 +128,18 @@ def fit(
         scorer.propose(c, float(p))
     sift_model = _sift(chosen, of, folds[rows], failed, scorer, config, progress)
     table = _CandidateTable.of(chosen, of, folds[rows], failed)
-    raw_right = _out_of_fold(table.features, table.right, table.fold, config, table.weight)
+    raw_right = out_of_fold(table.features, table.right, table.fold, config.trees, table.weight)
     right_calibration: dict[str, Calibration] = {
-        s: _calibrate(raw_right[m], table.right[m], table.weight[m]) for s in SPACES for m in [table.space == s]
+        s: calibrate(raw_right[m], table.right[m], table.weight[m]) for s in SPACES for m in [table.space == s]
     }
     p_right = np.array([right_calibration[s](r) for s, r in zip(table.space, raw_right, strict=True)])
     # the rescored turns stand for all that are worth it
     scale = float((p_fail >= config.least_p_fail).sum() / max(len(rows), 1))
     thresholds, figures = _operating_point(table, p_right, of, signals, scale, config)
     decider = Decider(
-        _train(turn_rows, signals, config),
+        train(turn_rows, signals, config.trees),
         sift_model,
-        _train(table.features, table.right, config, table.weight),
+        train(table.features, table.right, config.trees, table.weight),
         fail_calibration,
         right_calibration,
         Thresholds(config.least_p_fail, thresholds),
@@ -171,12 +161,12 @@ def _sift(
 ) -> lightgbm.Booster:
     """Fit the sieve on the cheap features, and rescore what it lets through, judged out of fold."""
     table = _CandidateTable.of(considered, judged, folds, p_failed)
-    raw = _out_of_fold(table.features, table.right, table.fold, config, table.weight)
+    raw = out_of_fold(table.features, table.right, table.fold, config.trees, table.weight)
     edges = np.searchsorted(table.turn, np.arange(len(considered) + 1))
     for row, c in enumerate(considered):
         scorer.rescore(c, best_rows(raw[edges[row] : edges[row + 1]]))
         progress(row + 1, len(considered))
-    return _train(table.features, table.right, config, table.weight)
+    return train(table.features, table.right, config.trees, table.weight)
 
 
 @dataclass
@@ -289,49 +279,3 @@ def _worth_rescoring(p_fail: np.ndarray, config: FittingConfig) -> np.ndarray:
     if len(rows) > config.most_rescored:
         rows = np.sort(np.random.default_rng(config.seed).choice(rows, config.most_rescored, replace=False))
     return rows
-
-
-def _folds(users: Sequence[str], config: FittingConfig) -> np.ndarray:
-    """Fold of each turn: all turns of a user share one."""
-    names = sorted(set(users))
-    drawn = np.random.default_rng(config.seed).permutation(len(names)) % config.folds
-    fold = dict(zip(names, drawn.tolist(), strict=True))
-    return np.array([fold[u] for u in users])
-
-
-def _out_of_fold(
-    features: np.ndarray,
-    labels: np.ndarray,
-    folds: np.ndarray,
-    config: FittingConfig,
-    weights: np.ndarray | None = None,
-) -> np.ndarray:
-    """Raw predictions for every row by a model that saw no row of its fold."""
-    raw = np.zeros(len(labels))
-    for fold in range(config.folds):
-        inside, outside = folds == fold, folds != fold
-        if inside.any() and outside.any():
-            model = _train(features[outside], labels[outside], config, None if weights is None else weights[outside])
-            raw[inside] = model.predict(features[inside], num_threads=1)
-    return raw
-
-
-def _train(
-    features: np.ndarray, labels: np.ndarray, config: FittingConfig, weights: np.ndarray | None = None
-) -> lightgbm.Booster:
-    """Trees under the cross-entropy of labels in [0, 1]; rows of weight zero are left out."""
-    keep = np.ones(len(labels), dtype=bool) if weights is None else weights > 0
-    weight = None if weights is None else weights[keep]
-    data = lightgbm.Dataset(features[keep], label=labels[keep].astype(np.float64), weight=weight)
-    return lightgbm.train({**_TREES, "seed": config.seed, "num_threads": 1}, data, num_boost_round=config.rounds)
-
-
-def _calibrate(raw: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None, knots: int = 50) -> Calibration:
-    """Isotonic regression, kept at its quantile knots; the identity where there is nothing to learn from."""
-    if len(raw) < 50 or labels.min() == labels.max():
-        return Calibration()
-    model = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
-    model.fit(raw, labels.astype(np.float64), sample_weight=weights)
-    upper = 1 - np.geomspace(1e-4, 0.1, knots)
-    at = np.unique(np.quantile(raw, np.concatenate([np.linspace(0, 1, knots), upper])))
-    return Calibration(tuple(at.tolist()), tuple(model.predict(at).tolist()))

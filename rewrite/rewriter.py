@@ -19,6 +19,7 @@ from rewrite.features import (
 )
 from rewrite.generator import Generator
 from rewrite.intents import IntentModel
+from rewrite.ngram_weights import NgramWeights
 from rewrite.propose import Proposal, Proposer
 from rewrite.search import search
 from rewrite.spaces import Knowledge, Own
@@ -63,6 +64,7 @@ class Scorer:
         intents: IntentModel | None,
         intent_defect_rates: Mapping[str, float],
         blocked: Sequence[str] = (),
+        ngrams: NgramWeights | None = None,
     ) -> None:
         self.knowledge = knowledge
         self.generator = generator
@@ -70,6 +72,7 @@ class Scorer:
         self.intents = intents
         self.intent_defect_rates = dict(intent_defect_rates)
         self._proposer = Proposer(knowledge, blocked)
+        self.ngrams = ngrams if ngrams is not None else NgramWeights.fit(knowledge.texts)
         self._words = WordUsers(knowledge)
 
     def consider(self, turn: Turn, query: str) -> Considered:
@@ -84,7 +87,9 @@ class Scorer:
         c = considered
         c.proposals = self._proposer.propose(c.query, c.own, c.neighbours, self._searched(c.query, c.turn.turns))
         log_probs = self.intents.log_probs(c.query) if self.intents is not None else {}
-        c.features = cheap_features(c.turn, c.query, c.proposals, self.knowledge, c.own, self._words, p_fail, log_probs)
+        c.features = cheap_features(
+            c.turn, c.query, c.proposals, self.knowledge, c.own, self._words, self.ngrams, p_fail, log_probs
+        )
 
     def rescore(self, considered: Considered, sifted: np.ndarray) -> None:
         """Keep the candidates at the rows `sifted`, and score them under the generator in both directions."""

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ class TrainingConfig:
     channel_share: float = 0.65
     mined_share: float = 0.4
     light_share: float = 0.5  # of the synthesised queries at the start; falls to 0.05 by a third of the steps
+    context_share: float = 0.3  # of the synthesised forward examples: half after a failed try at the same text
     checkpoint_every: int = 250
     seed: int = 0
 
@@ -53,6 +55,32 @@ class Corpus:
     pair_weights: np.ndarray
     texts: list[str]
     text_weights: np.ndarray
+
+    def draw_pair(self, rng: np.random.Generator) -> tuple[str, str, tuple[str, ...]]:
+        """A mined pair, by weight."""
+        return self.pairs[_draw_row(self._pair_sums, rng)]
+
+    def draw_text(self, rng: np.random.Generator) -> str:
+        """A text of the catalogue, by weight."""
+        return self.texts[_draw_row(self._text_sums, rng)]
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of all that it holds."""
+        content = [self.pairs, self.texts, self.text_weights.tolist(), self.pair_weights.tolist()]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    @cached_property
+    def _pair_sums(self) -> np.ndarray:
+        return np.cumsum(self.pair_weights)
+
+    @cached_property
+    def _text_sums(self) -> np.ndarray:
+        return np.cumsum(self.text_weights)
+
+
+def _draw_row(sums: np.ndarray, rng: np.random.Generator) -> int:
+    return min(int(np.searchsorted(sums, rng.random() * sums[-1])), len(sums) - 1)
 
 
 _POOL = 16
@@ -78,17 +106,18 @@ def batches(
 def _draw(
     corpus: Corpus, channel: ErrorChannel, config: TrainingConfig, progress: float, rng: np.random.Generator
 ) -> Example:
+    mined = bool(corpus.pairs) and rng.random() < config.mined_share
     turns: tuple[str, ...] = ()
-    if corpus.pairs and rng.random() < config.mined_share:
-        row = int(np.searchsorted(np.cumsum(corpus.pair_weights), rng.random() * corpus.pair_weights.sum()))
-        query, text, turns = corpus.pairs[min(row, len(corpus.pairs) - 1)]
+    if mined:
+        query, text, turns = corpus.draw_pair(rng)
     else:
-        row = int(np.searchsorted(np.cumsum(corpus.text_weights), rng.random() * corpus.text_weights.sum()))
-        text = corpus.texts[min(row, len(corpus.texts) - 1)]
+        text = corpus.draw_text(rng)
         light = max(0.05, config.light_share * (1 - 3 * progress))
         query = channel.light(text, rng) if rng.random() < light else channel.sample(text, rng)
     if rng.random() < config.channel_share:
         return Example("channel", text, query)
+    if not mined and rng.random() < config.context_share:
+        turns = (channel.sample(text, rng) if rng.random() < 0.5 else corpus.draw_text(rng),)
     return Example("forward", query, text, turns)
 
 

@@ -1,0 +1,135 @@
+"""Make the base model that ships: `python -m jobs.pretrain --pairs P.parquet --texts T.parquet --out rewrite/base`.
+
+Learns how spoken requests are misheard, in both directions, from recogniser pairs and from noisy queries synthesised
+for a broad catalogue. The project's own grammar and recordings are always part of it; `--pairs` and `--texts` add more.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jobs.threads import default_threads
+
+if TYPE_CHECKING:
+    from rewrite.training import Corpus
+
+RECOGNITIONS = Path(__file__).parent / "demo" / "recognitions.parquet"
+LONGEST_CHARS = 90
+_UNSPOKEN = re.compile(r"[^\w' ]+|_")
+
+Pair = tuple[str, str]
+"""(heard, meant)"""
+
+
+def spoken_form(text: str) -> str:
+    """A text as a recogniser would write it: normalised, and without punctuation other than the apostrophe."""
+    from rewrite.text import normalise
+
+    return " ".join(_UNSPOKEN.sub(" ", normalise(text)).split())
+
+
+def pretrain(
+    out: Annotated[Path, typer.Option(help="Folder to write the model to.")],
+    pairs: Annotated[list[Path] | None, typer.Option(help="Parquet with columns recognised and spoken.")] = None,
+    texts: Annotated[list[Path] | None, typer.Option(help="Parquet with a column text or spoken.")] = None,
+    grammar_texts: Annotated[int, typer.Option(min=0, help="Further texts drawn from the open grammar.")] = 4000,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of 64 pairs.")] = 8000,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = default_threads(),
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Train the base model; checkpoints lie beside `out`, and the same command resumes from them."""
+    import shutil
+
+    import torch
+
+    from jobs.progress import progress
+    from rewrite.generator import Generator, GeneratorConfig
+    from rewrite.noise import ErrorChannel
+    from rewrite.training import TrainingConfig, batches, train
+
+    torch.set_num_threads(threads)
+    known = own_pairs(RECOGNITIONS) + [p for path in pairs or [] for p in read_pairs(path)]
+    catalogue = own_texts(grammar_texts, seed) + [t for path in texts or [] for t in read_texts(path)]
+    corpus = corpus_of(known, catalogue)
+    config = TrainingConfig(steps=steps, seed=seed, mined_share=0.35)
+    channel = ErrorChannel([(heard, meant) for heard, meant, _ in corpus.pairs], [p[0] for p in corpus.pairs])
+    generator = Generator.build(GeneratorConfig(), seed)
+    generator.model.to(device)
+    checkpoints = out.parent / f".{out.name}.checkpoints"
+    typer.echo(f"{len(corpus.pairs)} pairs, {len(corpus.texts)} texts, {steps} steps, seed {seed}", err=True)
+    with progress("pretrain", steps) as advance:
+        losses = train(
+            generator,
+            lambda first: batches(corpus, channel, config, first),
+            config,
+            checkpoints,
+            lambda step, loss: advance(note=f"loss {loss:.3f} nats a byte"),
+            corpus.id,
+        )
+    generator.model.to("cpu")
+    generator.save(out)
+    facts = {"pairs": len(corpus.pairs), "texts": len(corpus.texts), "steps": steps, "seed": seed}
+    last = losses[-200:]
+    facts_text = json.dumps({**facts, "loss_of_last_steps": round(sum(last) / max(len(last), 1), 4)}, indent=1)
+    (out / "training.json").write_text(facts_text + "\n")
+    shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    """(heard, meant) of a parquet file with columns `recognised` and `spoken`."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path, columns=["recognised", "spoken"])
+    return list(zip(table["recognised"].to_pylist(), table["spoken"].to_pylist(), strict=True))
+
+
+def read_texts(path: Path) -> list[str]:
+    """Texts of a parquet file with a column `text` or `spoken`."""
+    import pyarrow.parquet as pq
+
+    names = pq.read_schema(path).names
+    column = next((name for name in ("text", "spoken") if name in names), None)
+    if column is None:
+        raise ValueError(f"{path} has columns {', '.join(names)}; expected text or spoken")
+    found: list[str] = pq.read_table(path, columns=[column])[column].to_pylist()
+    return found
+
+
+def own_pairs(recognitions: Path) -> list[Pair]:
+    """First takes of the project's own recordings: the second takes are what the demo's last week is made of."""
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(recognitions, columns=["text", "take", "recognised"]).to_pylist()
+    return [(r["recognised"], r["text"]) for r in rows if r["take"] == 0]
+
+
+def own_texts(count: int, seed: int) -> list[str]:
+    """The spoken catalogue, and `count` texts of the open grammar."""
+    import numpy as np
+
+    from jobs.world.grammar import generate, spoken_catalogue
+    from jobs.world.speak import CATALOGUE_SEED
+
+    spoken = list(spoken_catalogue(np.random.default_rng(CATALOGUE_SEED)))
+    return spoken + (generate(count, np.random.default_rng(seed)) if count else [])
+
+
+def corpus_of(pairs: Sequence[Pair], texts: Sequence[str]) -> "Corpus":
+    """Distinct, in spoken form, short enough; pairs that were heard right teach nothing and are left out."""
+    import numpy as np
+
+    from rewrite.training import Corpus
+
+    formed = {(spoken_form(heard), spoken_form(meant)) for heard, meant in pairs}
+    kept = sorted((h, m) for h, m in formed if h and m and h != m and max(len(h), len(m)) <= LONGEST_CHARS)
+    catalogue = sorted({t for t in map(spoken_form, texts) if 0 < len(t) <= LONGEST_CHARS} | {m for _, m in kept})
+    return Corpus([(h, m, ()) for h, m in kept], np.ones(len(kept)), catalogue, np.ones(len(catalogue)))
+
+
+if __name__ == "__main__":
+    typer.run(pretrain)

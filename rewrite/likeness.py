@@ -1,0 +1,134 @@
+"""How alike a query and its candidates are as texts: letters, sounds, words, n-grams, and by how much each leads.
+
+The leads matter most: a candidate that is the nearest of all, and by far, is nearly always right.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from rapidfuzz import fuzz, process
+from rapidfuzz.distance import LCSseq, Levenshtein, Postfix, Prefix
+
+from rewrite.ngram_weights import NgramWeights
+from rewrite.sounds import phonetic
+
+_LED = (
+    "ratio",
+    "token_sort_ratio",
+    "phonetic_ratio",
+    "squeezed_ratio",
+    "ngram_cosine",
+    "rare_words_kept",
+    "rare_words_proposed",
+    "query_words_matched",
+)
+LIKENESS_FEATURES = (
+    *_LED,
+    *(f"{name}_lead" for name in _LED),
+    "token_set_ratio",
+    "partial_ratio",
+    "common_subsequence",
+    "prefix",
+    "suffix",
+    "proposed_words_matched",
+    "worst_query_word",
+    "worst_proposed_word",
+    "same_first_word",
+    "same_last_word",
+    "length_difference",
+    "words_difference",
+    "words_changed",
+    "candidate_characters",
+)
+
+
+def likeness(
+    query: str,
+    texts: Sequence[str],
+    ngrams: NgramWeights,
+    asked_rarity: Sequence[float],
+    rarity: Sequence[Sequence[float]],
+) -> np.ndarray:
+    """LIKENESS_FEATURES of each text.
+
+    Args:
+        asked_rarity: weight of each word of the query. rarity: the same for the words of each text.
+
+    Returns:
+        float64, shape (N, len(LIKENESS_FEATURES)); leads are NaN where there is one text only.
+    """
+    if not texts:
+        return np.zeros((0, len(LIKENESS_FEATURES)))
+    asked = query.split()
+    matched = [_word_matches(asked, text.split()) for text in texts]
+    led = np.stack(
+        [
+            _scores(query, texts, fuzz.ratio),
+            _scores(query, texts, fuzz.token_sort_ratio),
+            _scores(phonetic(query), [phonetic(t) for t in texts], fuzz.ratio),
+            _scores(query.replace(" ", ""), [t.replace(" ", "") for t in texts], fuzz.ratio),
+            ngrams.cosines(query, texts),
+            np.array([_kept(asked, asked_rarity, text.split()) for text in texts]),
+            np.array([_kept(text.split(), r, asked) for text, r in zip(texts, rarity, strict=True)]),
+            np.array([m[0] for m in matched]),
+        ],
+        axis=1,
+    )
+    leads = np.stack([margins(led[:, column]) for column in range(led.shape[1])], axis=1)
+    rest = [
+        [
+            fuzz.token_set_ratio(query, text),
+            fuzz.partial_ratio(query, text),
+            LCSseq.normalized_similarity(query, text),
+            Prefix.similarity(query, text),
+            Postfix.similarity(query, text),
+            *matched[row][1:],
+            *_word_features(asked, text.split()),
+            len(text) - len(query),
+            len(text.split()) - len(asked),
+            Levenshtein.distance(asked, text.split()),
+            len(text),
+        ]
+        for row, text in enumerate(texts)
+    ]
+    return np.hstack([led, leads, np.array(rest, dtype=np.float64)])
+
+
+def margins(values: np.ndarray) -> np.ndarray:
+    """How far each is above the best of the others, negative for all but the best; NaN where there is no other."""
+    if len(values) < 2:
+        return np.full(len(values), math.nan)
+    second, first = np.partition(values, -2)[-2:]
+    return np.asarray(np.where(values == first, first - second, values - first))
+
+
+def _scores(query: str, texts: Sequence[str], scorer: Callable[..., float]) -> np.ndarray:
+    return np.asarray(process.cdist([query], texts, scorer=scorer, dtype=np.float64)[0])
+
+
+def _kept(words: Sequence[str], rarity: Sequence[float], among: Sequence[str]) -> float:
+    """Share of `words`, weighted by rarity, that stand in `among`."""
+    total, present = sum(rarity), set(among)
+    kept = sum(r for word, r in zip(words, rarity, strict=True) if word in present)
+    return kept / total if total else math.nan
+
+
+def _word_matches(asked: Sequence[str], proposed: Sequence[str]) -> tuple[float, float, float, float]:
+    """Ratio (0-100) of each word with its most similar word on the other side.
+
+    Returns:
+        mean over the query's words, mean over the text's, least of the query's, least of the text's.
+    """
+    if not asked or not proposed:
+        return (math.nan, math.nan, math.nan, math.nan)
+    table = process.cdist(asked, proposed, scorer=fuzz.ratio, dtype=np.float64)
+    of_asked, of_proposed = table.max(1), table.max(0)
+    return (float(of_asked.mean()), float(of_proposed.mean()), float(of_asked.min()), float(of_proposed.min()))
+
+
+def _word_features(asked: Sequence[str], proposed: Sequence[str]) -> tuple[float, float]:
+    """Same first word, same last word."""
+    if not asked or not proposed:
+        return (0.0, 0.0)
+    return (float(asked[0] == proposed[0]), float(asked[-1] == proposed[-1]))

@@ -1,0 +1,78 @@
+"""Gradient-boosted trees under soft labels, judged out of fold, and their calibration."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import lightgbm
+import numpy as np
+from sklearn.isotonic import IsotonicRegression
+
+from rewrite.decision import Calibration
+
+_TREES = {
+    "objective": "cross_entropy",
+    "learning_rate": 0.05,
+    "num_leaves": 15,
+    "min_data_in_leaf": 30,
+    "feature_fraction": 0.5,
+    "bagging_fraction": 0.8,
+    "bagging_freq": 1,
+    "lambda_l2": 1.0,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbosity": -1,
+}
+
+
+@dataclass(frozen=True)
+class TreesConfig:
+    """Rounds of boosting, and the seed of row and column sampling."""
+
+    rounds: int = 200
+    seed: int = 0
+
+
+def folds_by(names: Sequence[str], folds: int, seed: int) -> np.ndarray:
+    """Fold of each row, int64, shape (N,): all rows of one name share a fold."""
+    distinct = sorted(set(names))
+    drawn = np.random.default_rng(seed).permutation(len(distinct)) % folds
+    fold = dict(zip(distinct, drawn.tolist(), strict=True))
+    return np.array([fold[name] for name in names], dtype=np.int64)
+
+
+def out_of_fold(
+    features: np.ndarray,
+    labels: np.ndarray,
+    folds: np.ndarray,
+    config: TreesConfig,
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
+    """Raw predictions for every row, shape (N,), by a model that saw no row of its fold."""
+    raw = np.zeros(len(labels))
+    for fold in np.unique(folds):
+        inside, outside = folds == fold, folds != fold
+        if outside.any():
+            model = train(features[outside], labels[outside], config, None if weights is None else weights[outside])
+            raw[inside] = model.predict(features[inside], num_threads=1)
+    return raw
+
+
+def train(
+    features: np.ndarray, labels: np.ndarray, config: TreesConfig, weights: np.ndarray | None = None
+) -> lightgbm.Booster:
+    """Trees under the cross-entropy of labels in [0, 1]; rows of weight zero are left out."""
+    keep = np.ones(len(labels), dtype=bool) if weights is None else weights > 0
+    weight = None if weights is None else weights[keep]
+    data = lightgbm.Dataset(features[keep], label=labels[keep].astype(np.float64), weight=weight)
+    return lightgbm.train({**_TREES, "seed": config.seed, "num_threads": 1}, data, num_boost_round=config.rounds)
+
+
+def calibrate(raw: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None, knots: int = 50) -> Calibration:
+    """Isotonic regression, kept at its quantile knots; the identity where there is nothing to learn from."""
+    if len(raw) < 50 or labels.min() == labels.max():
+        return Calibration()
+    model = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
+    model.fit(raw, labels.astype(np.float64), sample_weight=weights)
+    upper = 1 - np.geomspace(1e-4, 0.1, knots)
+    at = np.unique(np.quantile(raw, np.concatenate([np.linspace(0, 1, knots), upper])))
+    return Calibration(tuple(at.tolist()), tuple(model.predict(at).tolist()))

@@ -1,0 +1,39 @@
+"""The base model's script on a handful of pairs."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.pretrain import corpus_of, own_pairs, pretrain, read_texts, spoken_form
+from rewrite.generator import Generator
+
+
+def test_spoken_form_is_what_a_recogniser_would_write() -> None:
+    assert spoken_form("Add “Eggs, milk” — to Tom’s list!") == "add eggs milk to tom's list"
+
+
+def test_pairs_heard_right_and_texts_too_long_are_left_out() -> None:
+    corpus = corpus_of([("Stop!", "stop"), ("top", "stop"), ("top", "stop"), ("x", "y" * 200)], ["Play", "z" * 200])
+    assert corpus.pairs == [("top", "stop", ())]
+    assert corpus.texts == ["play", "stop"]
+
+
+def test_recordings_of_the_demo_s_last_week_are_not_trained_on(tmp_path: Path) -> None:
+    rows = [{"text": "stop", "take": take, "recognised": heard} for take, heard in ((0, "top"), (1, "shop"))]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "r.parquet")
+    assert own_pairs(tmp_path / "r.parquet") == [("top", "stop")]
+
+
+def test_texts_without_a_column_of_texts_are_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"words": ["stop"]}), tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match="has columns words; expected text or spoken"):
+        read_texts(tmp_path / "t.parquet")
+
+
+def test_a_base_model_is_written_and_can_be_loaded(tmp_path: Path) -> None:
+    pretrain(tmp_path / "base", None, None, grammar_texts=0, steps=1, seed=0, threads=1, device="cpu")
+    assert json.loads((tmp_path / "base" / "training.json").read_text())["steps"] == 1
+    assert Generator.load(tmp_path / "base").log_probs("channel", ["stop"], ["top"]).shape == (1,)
