@@ -1,0 +1,1 @@
+"""The periodic pipeline: steps, lock, gates, reports."""

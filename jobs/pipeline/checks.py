@@ -1,0 +1,130 @@
+"""Which gates a new bundle must pass, from what was measured. Pure: takes plain values, returns gates."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from jobs.pipeline.gate import Gate
+from jobs.pipeline.profile import drift, unseen
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Thresholds of the gates; shares in [0, 1] unless said otherwise."""
+
+    rows: int = 1_000
+    null_share_rise: float = 0.1
+    length_drift: float = 0.25
+    intent_drift: float = 0.25
+    vocabulary_unseen: float = 0.2
+    new_pair_share: float = 0.5
+    greatest_user_share: float = 0.05
+    right_of_known: float = 0.5
+    harm: float = 0.005
+    sure_texts_broken: float = 0.005
+    intent_flips: float = 0.002
+    latency_p95_ms: float = 250.0
+    size_mb: float = 1_000.0
+
+    @staticmethod
+    def read(path: Path | None) -> "Limits":
+        """From a TOML file of `name = number`; what it leaves out keeps its default.
+
+        Raises:
+            ValueError: not TOML, an unknown name, or no number.
+        """
+        if path is None:
+            return Limits()
+        known = {f.name for f in fields(Limits)}
+        try:
+            given = tomllib.loads(path.read_text(encoding="utf-8"))
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"cannot read gates; got {path}: {error}; expected TOML") from error
+        wrong = [n for n, v in given.items() if n not in known or isinstance(v, bool) or not isinstance(v, int | float)]
+        if wrong:
+            raise ValueError(
+                f"unknown or unreadable gate in {path}; got {wrong[0]} = {given[wrong[0]]!r}; expected a number for "
+                f"one of {', '.join(sorted(known))}"
+            )
+        return Limits(**given)
+
+    def as_dict(self) -> dict[str, float]:
+        """Plain values, for keys and reports."""
+        return asdict(self)
+
+
+def data_gates(
+    now: Mapping[str, Any], before: Mapping[str, Any] | None, new_pairs: float | None, most: Limits
+) -> list[Gate]:
+    """Is this a log like the one that the champion was learned from? Without one, `before` and `new_pairs` are None."""
+    first = "no champion to compare with"
+    gates = [
+        Gate("data", "rows", float(now["rows"]), most.rows, "at least"),
+        Gate("data", "greatest share of one user", now["greatest_user_share"], most.greatest_user_share),
+    ]
+    if before is None:
+        names = ("rise of null shares", "drift of lengths", "drift of intents", "words not known before", "new pairs")
+        return gates + [Gate("data", name, None, 0.0, note=first, optional=True) for name in names]
+    rise, column = _null_rise(now["null_share"], before["null_share"])
+    return [
+        *gates,
+        Gate("data", "rise of null shares", rise, most.null_share_rise, note=column),
+        Gate("data", "drift of lengths", drift(now["lengths"], before["lengths"]), most.length_drift, note="PSI"),
+        Gate("data", "drift of intents", drift(now["intents"], before["intents"]), most.intent_drift, note="PSI"),
+        Gate("data", "words not known before", unseen(now["words"], before["words"]), most.vocabulary_unseen),
+        Gate("data", "new pairs", new_pairs, most.new_pair_share, note="share of all mined pairs", optional=True),
+    ]
+
+
+def _null_rise(now: Mapping[str, float], before: Mapping[str, float]) -> tuple[float, str]:
+    """The greatest rise of a column's share of nulls, and the column; a column that vanished is all null."""
+    rises = {name: now.get(name, 1.0) - before[name] for name in before}
+    worst = max(rises, key=lambda name: (rises[name], name), default="")
+    return rises.get(worst, 0.0), worst
+
+
+def quality_gates(learned: Mapping[str, float], replayed: Mapping[str, Any], most: Limits) -> list[Gate]:
+    """Does it do what users want, break nothing, and get no group of them into trouble?
+
+    Args:
+        learned: the bundle's own out-of-fold figures.
+        replayed: what `evaluate` wrote.
+    """
+    slices: Sequence[Mapping[str, Any]] = replayed["slices"] or ()
+    worse = [s["slice"] for s in slices if s["worse"]]
+    incidents = replayed["incidents"]
+    return [
+        Gate("quality", "right of those whose wish is known", learned.get("right_of_known"), most.right_of_known,
+             "at least", note="out of fold"),
+        Gate("quality", "harm", learned.get("harm"), most.harm, note="out of fold"),
+        Gate("quality", "harm on replay, upper end", replayed["figures"]["harm"]["high"], most.harm * 2,
+             note="95 % interval over users"),
+        Gate("quality", "fine turns of texts that nearly always work, rewritten wrong", replayed["sure"]["share"],
+             most.sure_texts_broken, note=_examples(replayed["sure"]["broken"]), optional=True),
+        Gate("quality", "slices worse than under the champion", None if replayed["slices"] is None else len(worse), 0,
+             note=", ".join(worse), optional=True),
+        Gate("quality", "past incidents that came back", None if incidents is None else len(incidents), 0,
+             note=_examples(incidents or []), optional=True),
+    ]  # fmt: skip
+
+
+def safety_gates(replayed: Mapping[str, Any], most: Limits) -> list[Gate]:
+    """Nothing that was blocked comes out, and no fine turn ends up doing something else."""
+    return [
+        Gate("safety", "blocked texts in force", float(len(replayed["blocked"])), 0),
+        Gate("safety", "fine turns given another intent", replayed["intent_flips"], most.intent_flips),
+    ]
+
+
+def cost_gates(p95_ms: float, size_bytes: int, most: Limits) -> list[Gate]:
+    """Is it affordable to run?"""
+    return [
+        Gate("cost", "latency of a decision, 95th percentile, ms", p95_ms, most.latency_p95_ms, note="one thread"),
+        Gate("cost", "size, MB", size_bytes / 1e6, most.size_mb),
+    ]
+
+
+def _examples(broken: Sequence[Mapping[str, Any]]) -> str:
+    return "; ".join(f"{b['utterance']!r} → {b['answer']!r}" for b in broken[:3])

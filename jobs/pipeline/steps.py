@@ -1,0 +1,259 @@
+"""The loop's own steps: import, mine, learn, evaluate, gate, seal. Each reads folders and writes one."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.pipeline import checks
+from jobs.pipeline.step import Paths, Step
+from jobs.rundir import write_json
+
+if TYPE_CHECKING:
+    from jobs.learn import LearnConfig
+    from mining.config import MineConfig
+    from rewrite import Rewriter
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides what a run makes.
+
+    Attributes:
+        logs: files or folders of the interaction log.
+        champion: folder of the bundle in force when the run began, None for the first.
+        replayed: held-back turns on which champion and challenger are compared, about.
+        incidents, blocked: files with past incidents (JSON lines) and blocked texts (one a line), where there are any.
+        forget: user ids, one a line, of whom no trace may remain.
+    """
+
+    logs: tuple[Path, ...]
+    mining: "MineConfig"
+    learning: "LearnConfig"
+    limits: checks.Limits
+    champion: Path | None = None
+    replayed: int = 2_000
+    incidents: Path | None = None
+    blocked: tuple[str, ...] = ()
+    forget: Path | None = None
+    memory: str = "4g"
+    cores: int | None = None
+    extra: tuple[Step, ...] = field(default=())
+
+
+def steps_of(plan: Plan, run_id: str) -> list[Step]:
+    """The steps of one run, in order."""
+    from jobs.mine import fingerprints
+    from jobs.rundir import sha256
+
+    inputs = fingerprints(list(plan.logs))
+    champion = plan.champion.name if plan.champion is not None else None
+    files = {name: path and sha256(path) for name, path in (("incidents", plan.incidents), ("forget", plan.forget))}
+    learning = {name: value for name, value in asdict(plan.learning).items() if name != "threads"}
+    judged = {"champion": champion, "replayed": plan.replayed, "blocked": sorted(plan.blocked)}
+    return [
+        Step("import", Import(inputs), {"inputs": inputs}),
+        Step("mine", Mine(plan), {**plan.mining.as_dict(), "forget": files["forget"]}, ("import",)),
+        Step("learn", Learn(plan), learning, ("mine",)),
+        *plan.extra,
+        Step("evaluate", Evaluate(plan), {**judged, "incidents": files["incidents"]}, ("mine", "learn")),
+        Step("gate", GateStep(plan), plan.limits.as_dict(), ("mine", "learn", "evaluate")),
+        Step("seal", Seal(plan, run_id), {"champion": champion, "run": run_id}, ("mine", "learn", "evaluate", "gate")),
+    ]
+
+
+@dataclass(frozen=True)
+class Import:
+    """Name the files of this run, so that everything after knows what it read."""
+
+    inputs: list[dict[str, Any]]
+
+    def __call__(self, folder: Path, needs: Paths, scratch: Path) -> None:
+        write_json(folder / "inputs.json", self.inputs)
+
+
+@dataclass(frozen=True)
+class Mine:
+    """The Spark job, on the files that import named."""
+
+    plan: Plan
+
+    def __call__(self, folder: Path, needs: Paths, scratch: Path) -> None:
+        from jobs import mine
+        from jobs.mine import Guard
+
+        logs = [Path(entry["path"]) for entry in read(needs["import"] / "inputs.json")]
+        guard = Guard.read(None, None, self.plan.forget)
+        mine.run(logs, folder / "mined", self.plan.mining, guard=guard, memory=self.plan.memory, cores=self.plan.cores)
+        _stop_spark()
+
+
+def _stop_spark() -> None:
+    """End the session that mining left open, so that learning has its memory."""
+    from pyspark.sql import SparkSession
+
+    session = SparkSession.getActiveSession()
+    if session is not None:
+        session.stop()
+
+
+@dataclass(frozen=True)
+class Learn:
+    """Train, calibrate, pack; the scratch folder keeps checkpoints, and the bundle should a kill come after packing."""
+
+    plan: Plan
+
+    def __call__(self, folder: Path, needs: Paths, scratch: Path) -> None:
+        from jobs import learn
+
+        out = scratch / "bundle"
+        if not out.exists():
+            learn.run(needs["mine"] / "mined", out, self.plan.learning)
+        shutil.copytree(out, folder / "bundle")
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Replay held-back turns through challenger and champion; time it."""
+
+    plan: Plan
+
+    def __call__(self, folder: Path, needs: Paths, scratch: Path) -> None:
+        from datetime import datetime
+
+        import numpy as np
+        import torch
+
+        from jobs.pipeline import incidents, replay
+        from rewrite import Rewriter
+
+        torch.set_num_threads(self.plan.learning.threads)
+        mined = needs["mine"] / "mined"
+        since = datetime.fromisoformat(read(mined / "manifest.json")["holdback_from"])
+        judged = replay.judged_sample(mined, since, self.plan.replayed)
+        challenger = Rewriter.load(needs["learn"] / "bundle")
+        ours = replay.replay(judged, challenger)
+        fine = int((~ours.outcomes.defect).sum())
+        result = {
+            "turns": len(judged),
+            "figures": replay.figures(ours),
+            "intent_flips": round(float(ours.flips.sum()) / max(1, fine), 6),
+            "sure": replay.spoiled(judged, ours, incidents.sure_texts(mined)),
+            "incidents": self._incidents(challenger),
+            "blocked": self._blocked(challenger),
+            **self._against_champion(judged, ours),
+        }  # fmt: skip
+        write_json(folder / "evaluation.json", result)
+        write_json(folder / "latency.json", {"p95_ms": round(float(np.quantile(ours.latency_ms, 0.95)), 3)})
+
+    def _incidents(self, challenger: "Rewriter") -> list[dict[str, str | None]] | None:
+        from jobs.pipeline import incidents
+
+        if self.plan.incidents is None:
+            return None
+        return incidents.broken(incidents.read_incidents(self.plan.incidents), challenger)
+
+    def _blocked(self, challenger: "Rewriter") -> list[str]:
+        return sorted(set(self.plan.blocked) & challenger.scorer.knowledge.known.keys())
+
+    def _against_champion(self, judged: Any, ours: Any) -> dict[str, Any]:
+        from jobs.pipeline import replay
+        from rewrite import Rewriter
+
+        if self.plan.champion is None:
+            return {"champion": None, "slices": None}
+        theirs = replay.replay(judged, Rewriter.load(self.plan.champion))
+        slices = replay.worse_slices(judged, ours, theirs)
+        return {"champion": replay.figures(theirs), "slices": slices}
+
+
+@dataclass(frozen=True)
+class GateStep:
+    """Measure the data, and give every gate its verdict."""
+
+    plan: Plan
+
+    def __call__(self, folder: Path, needs: Paths, scratch: Path) -> None:
+        from jobs.pipeline.profile import profile
+
+        mined, bundle, limits = needs["mine"] / "mined", needs["learn"] / "bundle", self.plan.limits
+        champion = self.plan.champion
+        now, before = profile(mined), None
+        if champion is not None and (champion / "profile.json").is_file():
+            before = read(champion / "profile.json")
+        replayed = read(needs["evaluate"] / "evaluation.json")
+        learned = read(bundle / "manifest.json")
+        size = sum(entry["bytes"] for entry in learned["files"].values())
+        gates = [
+            *checks.data_gates(now, before, new_pairs(bundle, champion), limits),
+            *checks.quality_gates(learned["figures"], replayed, limits),
+            *checks.safety_gates(replayed, limits),
+            *checks.cost_gates(read(needs["evaluate"] / "latency.json")["p95_ms"], size, limits),
+        ]
+        write_json(folder / "gates.json", [gate.as_dict() for gate in gates])
+        write_json(folder / "profile.json", now)
+
+
+def new_pairs(bundle: Path, champion: Path | None) -> float | None:
+    """Share of a bundle's mined pairs that the champion does not have; None without a champion or without pairs."""
+    import pyarrow.parquet as pq
+
+    if champion is None:
+        return None
+    ours, theirs = (
+        set(zip(t["source"].to_pylist(), t["target"].to_pylist(), strict=True))
+        for t in (
+            pq.read_table(b / "global" / "rewrites.parquet", columns=["source", "target"]) for b in (bundle, champion)
+        )
+    )
+    return len(ours - theirs) / len(ours) if ours else None
+
+
+@dataclass(frozen=True)
+class Seal:
+    """Pack what was learned with its card, its gates' verdicts and its lineage: the bundle that may be published.
+
+    What a clock measured stays out of it, so that the same inputs give the same bytes.
+    """
+
+    plan: Plan
+    run_id: str
+
+    def __call__(self, folder: Path, needs: Paths, scratch: Path) -> None:
+        from rewrite.bundle import pack
+
+        learned = needs["learn"] / "bundle"
+        manifest = read(learned / "manifest.json")
+        champion = self.plan.champion
+        gates = [_timeless(gate) for gate in read(needs["gate"] / "gates.json")]
+        kept = ("config", "data_window", "figures", "deletion_epoch")
+        facts: dict[str, Any] = {name: manifest[name] for name in kept if name in manifest}
+        facts |= {"parents": [champion.name] if champion is not None else [], "run": self.run_id}
+        facts |= {"learned": manifest["id"], "mine": needs["mine"].name, "gates": gates}
+
+        def write(out: Path) -> None:
+            for name in manifest["files"]:
+                (out / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(learned / name, out / name)
+            shutil.copyfile(needs["gate"] / "profile.json", out / "profile.json")
+            (out / "README.md").write_text(_card(facts, needs), encoding="utf-8")
+
+        pack(folder / "bundle", write, facts)
+
+
+def _card(facts: Mapping[str, Any], needs: Paths) -> str:
+    from jobs.pipeline.card import card
+
+    return card(facts, facts["gates"], read(needs["evaluate"] / "evaluation.json"))
+
+
+def _timeless(gate: Mapping[str, Any]) -> dict[str, Any]:
+    timed = "latency" in gate["name"]
+    return {**gate, "value": None, "note": "measured in the run's report"} if timed else dict(gate)
+
+
+def read(path: Path) -> Any:
+    """A JSON file's value."""
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,212 @@
+"""`reprise run`: one turn of the loop, to be called by cron, Kubernetes or Airflow as often as wanted."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jobs.threads import default_threads
+
+if TYPE_CHECKING:
+    from jobs.pipeline.lock import Lock
+    from jobs.pipeline.record import Record
+    from jobs.pipeline.step import Done, Step
+    from jobs.pipeline.steps import Plan
+    from rewrite.registry import Registry
+
+GATE_FAILED = 3
+LOCKED = 4
+
+
+class Release(StrEnum):
+    """What becomes of a bundle that passed its gates."""
+
+    CHAMPION = "champion"
+    CHALLENGER = "challenger"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class Keep:
+    """How much of the past stays."""
+
+    runs: int = 14
+    bundles: int = 7
+
+
+def run(
+    logs: Annotated[list[Path], typer.Argument(help="Parquet or JSON-lines files or folders.")],
+    registry: Annotated[Path, typer.Option(help="Folder of bundles, runs and their steps.")],
+    release: Annotated[
+        Release, typer.Option(help="What a bundle that passes becomes: champion (at once), challenger, or none.")
+    ] = Release.CHAMPION,
+    gates: Annotated[Path | None, typer.Option(help="TOML file of thresholds; else the defaults.")] = None,
+    incidents: Annotated[Path | None, typer.Option(help="JSON lines of requests with a known right answer.")] = None,
+    blocked: Annotated[Path | None, typer.Option(help="Texts that may never come out, one a line.")] = None,
+    forget: Annotated[Path | None, typer.Option(help="User ids, one a line, of whom no trace may remain.")] = None,
+    min_users: Annotated[int, typer.Option(help="Distinct users a text must have worked for to be global.")] = 5,
+    steps: Annotated[int, typer.Option(min=0, help="Training steps of the generator; 0 trains none.")] = 2500,
+    harm: Annotated[float, typer.Option(min=0, max=1, help="Share of good turns that may be rewritten wrong.")] = 0.002,
+    replayed: Annotated[int, typer.Option(min=100, help="Held-back turns to compare bundles on, about.")] = 2_000,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = default_threads(),
+    memory: Annotated[str, typer.Option(help="Java heap of a local Spark.")] = "4g",
+    cores: Annotated[int, typer.Option(help="Cores of a local Spark; 0: all.")] = 0,
+    keep_runs: Annotated[int, typer.Option(min=1, help="Ended runs to keep.")] = 14,
+    keep_bundles: Annotated[int, typer.Option(min=1, help="Bundles to keep, besides those in use.")] = 7,
+    stale_s: Annotated[
+        float, typer.Option(min=1, help="Silence after which a run is taken for dead, seconds.")
+    ] = 120.0,
+    mlflow: Annotated[
+        str | None, typer.Option(help="MLflow server to tell of the run; needs the package mlflow.")
+    ] = None,
+) -> None:
+    """Mine, learn, evaluate, gate and publish; skips what is done, resumes what was killed.
+
+    Exit codes: 0 published or nothing new, 1 a fault, 2 bad input or settings, 3 a gate failed and nothing was
+    published, 4 another run is under way.
+    """
+    from jobs.learn import LearnConfig
+    from jobs.pipeline.checks import Limits
+    from jobs.pipeline.lock import Lock, Locked
+    from jobs.pipeline.steps import Plan
+    from mining.config import MineConfig
+
+    plan = Plan(
+        tuple(logs),
+        MineConfig(min_users=min_users),
+        LearnConfig(steps=steps, harm=harm, seed=seed, threads=threads),
+        Limits.read(gates),
+        replayed=replayed,
+        incidents=incidents,
+        blocked=_lines(blocked),
+        forget=forget,
+        memory=memory,
+        cores=cores or None,
+    )
+    try:
+        with Lock(registry / "run.lock", stale_s).held() as lock:
+            report = run_loop(plan, registry, release, Keep(keep_runs, keep_bundles), lock)
+    except Locked as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(LOCKED) from error
+    if mlflow is not None:
+        from jobs.pipeline.mlflow_export import export
+
+        export(report, registry / "runs" / report["run"], mlflow)
+    typer.echo(f"run {report['run']}: {report['verdict']}; report {registry / 'runs' / report['run'] / 'report.html'}")
+    for why in report["failing"]:
+        typer.echo(f"  {why}", err=True)
+    if report["failing"]:
+        raise typer.Exit(GATE_FAILED)
+
+
+def _lines(path: Path | None) -> tuple[str, ...]:
+    from rewrite.text import normalise
+
+    lines = path.read_text(encoding="utf-8").splitlines() if path is not None else []
+    return tuple(sorted({normalise(line) for line in lines} - {""}))
+
+
+def run_loop(
+    plan: "Plan",
+    root: Path,
+    release: Release = Release.CHAMPION,
+    keep: Keep = Keep(),
+    lock: "Lock | None" = None,
+    steps: "Callable[[Plan, str], list[Step]] | None" = None,
+) -> dict[str, Any]:
+    """Run one turn of the loop for the holder of `lock`; returns the report.
+
+    The champion that the new bundle is compared with is fixed when the run first begins, so that an attempt after a
+    kill, even one between publishing and reporting, makes the same bytes.
+
+    Args:
+        steps: the steps of a plan and a run id; the loop's own if None.
+
+    Raises:
+        ValueError: bad input. LockLost: another run took over.
+    """
+    from jobs.pipeline.record import Record, retire
+    from jobs.pipeline.step import run_steps
+    from jobs.pipeline.steps import steps_of
+    from rewrite.registry import Registry
+
+    registry, of = Registry(root), steps or steps_of
+    run_id = _id(of(replace(plan, champion=None), ""), release)
+    record = Record(root / "runs" / run_id)
+    if (ended := record.report()) is not None:
+        return ended
+    begun = record.begin({"run": run_id, "champion": registry.resolve("champion"), "release": str(release)})
+    with ExitStack() as stack:
+        champion = stack.enter_context(registry.hold(begun["champion"])) if begun["champion"] else None
+
+        def before(step: "Step", key: str) -> None:
+            if lock is not None:
+                lock.check()
+            record.note("step", step=step.name, key=key)
+
+        done = run_steps(of(replace(plan, champion=champion), run_id), root / "steps", before)
+        if lock is not None:
+            lock.check()
+        report = _publish(registry, record, begun, release, done)
+    retire(root, keep.runs, done)
+    registry.retire(keep.bundles, by=f"run {run_id}")
+    return report
+
+
+def _id(steps: "list[Step]", release: Release) -> str:
+    """Of a run: what goes in and what is done with it, whatever the champion."""
+    from jobs.pipeline.step import digest
+
+    return digest([[[s.name, s.version, dict(s.settings)] for s in steps], str(release)])
+
+
+def _publish(
+    registry: "Registry", record: "Record", begun: dict[str, Any], release: Release, done: "list[Done]"
+) -> dict[str, Any]:
+    """Publish what passed, move the alias, write the reports; safe to do again after a kill at any point."""
+    from jobs.pipeline.page import render
+    from jobs.pipeline.steps import read
+
+    folders = {d.name: d.folder for d in done}
+    gates = read(folders["gate"] / "gates.json")
+    failing = [_why(gate) for gate in gates if gate["verdict"] == "fail"]
+    bundle = None
+    if not failing:
+        bundle = registry.publish(folders["seal"] / "bundle", by=f"run {begun['run']}")
+        _release(registry, bundle, begun, release)
+    report = {
+        "run": begun["run"],
+        "verdict": "a gate failed" if failing else "published",
+        "bundle": bundle,
+        "released": None if failing or release is Release.NONE else str(release),
+        "champion_before": begun["champion"],
+        "window": read(folders["mine"] / "mined" / "manifest.json")["window"],
+        "gates": gates,
+        "failing": failing,
+        "steps": [{"name": d.name, "key": d.key} for d in done],
+    }
+    record.note("end", seconds={d.name: round(d.seconds, 3) for d in done}, skipped=[d.name for d in done if d.skipped])
+    record.end(report, render(report))
+    return report
+
+
+def _release(registry: "Registry", bundle: str, begun: dict[str, Any], release: Release) -> None:
+    by, reason = f"run {begun['run']}", "gates passed"
+    # an operator who moved the champion while this run was under way knows better than the run
+    moved = registry.resolve("champion") not in (begun["champion"], bundle)
+    if release is Release.CHAMPION and not moved:
+        registry.promote(bundle, by=by, reason=reason)
+    elif release is not Release.NONE and registry.resolve("champion") != bundle:
+        registry.point("challenger", bundle, by=by, reason="champion changed meanwhile" if moved else reason)
+
+
+def _why(gate: dict[str, Any]) -> str:
+    from jobs.pipeline.gate import Gate
+
+    return Gate(**{name: value for name, value in gate.items() if name != "verdict"}).why()
