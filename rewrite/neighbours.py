@@ -1,8 +1,23 @@
-"""Nearest texts by character ratio: a scan over the space, bit-parallel."""
+"""Nearest texts of a space, seen from several sides: spelling, shared pieces of words, and sound.
 
-from collections.abc import Sequence
+Each view finds texts that the others miss. While a space is small every text is compared with the query.
+"""
 
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 from rapidfuzz import fuzz, process
+
+from rewrite.ngrams import Lexicon
+from rewrite.sounds import phonetic
+
+VIEWS = ("ratio", "ngrams", "sound")
+TURNS = ("ratio", "ngrams", "sound", "ratio")
+"""Whose best text is taken next, round and round. (Spelling without spaces was tried too: it found nothing more.)"""
+
+CHUNK = 32
+"""Queries whose scores are held at once."""
 
 
 def nearest(query: str, texts: Sequence[str], limit: int) -> list[tuple[str, float]]:
@@ -11,3 +26,140 @@ def nearest(query: str, texts: Sequence[str], limit: int) -> list[tuple[str, flo
     Cost is linear in `texts`: about 0.1 ms per thousand.
     """
     return [(text, score) for text, score, _ in process.extract(query, texts, scorer=fuzz.ratio, limit=limit)]
+
+
+class Scan:
+    """N texts compared with every query, in every view. A row that is not `alive` is never near."""
+
+    def __init__(self, texts: Sequence[str], lexicon: Lexicon) -> None:
+        self._lexicon = lexicon
+        self._texts = list(texts)
+        self._sounds = [phonetic(text) for text in self._texts]
+        self._rows = lexicon.rows(self._texts)
+        self.alive = np.ones(len(self._texts), dtype=bool)
+
+    def scores(self, queries: Sequence[str]) -> NDArray[np.float32]:
+        """How near each text is to each query in each of VIEWS, float32, shape (Q, len(VIEWS), N): higher is nearer."""
+        found = np.stack(
+            [
+                _ratios(queries, self._texts),
+                self._rows.cosines(self._lexicon.weigh(queries)),
+                _ratios([phonetic(query) for query in queries], self._sounds),
+            ],
+            axis=1,
+        )
+        if not self.alive.all():
+            found[:, :, ~self.alive] = -1
+        return found
+
+
+class Neighbours:
+    """Finds the texts of a space that are nearest to a query. Texts added or removed count from the next call on.
+
+    Args:
+        texts: the space; doubles count once. N-grams are weighted by how rare they are among these.
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts = list(dict.fromkeys(texts))
+        self._row_of = {text: row for row, text in enumerate(self._texts)}
+        self._gone: set[str] = set()
+        self._build()
+
+    def _build(self) -> None:
+        self._lexicon = Lexicon(self._texts)
+        self._scan = Scan(self._texts, self._lexicon)
+        self._fresh: Scan | None = None
+        self._built = len(self._texts)
+
+    def __len__(self) -> int:
+        return len(self._texts) - len(self._gone)
+
+    def __contains__(self, text: object) -> bool:
+        return text in self._row_of and text not in self._gone
+
+    def add(self, texts: Iterable[str]) -> None:
+        """Put texts into force; those that are in force already stay as they are.
+
+        Cost: linear in all texts added so far. N-grams are weighted anew once these outnumber the first ones.
+        """
+        wanted = list(dict.fromkeys(texts))
+        self._gone -= set(wanted)
+        unseen = [text for text in wanted if text not in self._row_of]
+        if unseen:
+            self._row_of |= {text: row for row, text in enumerate(unseen, len(self._texts))}
+            self._texts += unseen
+            if len(self._texts) > 2 * self._built:
+                self._build()
+            else:
+                self._fresh = Scan(self._texts[self._built :], self._lexicon)
+        self._mark()
+
+    def remove(self, texts: Iterable[str]) -> None:
+        """Take texts out of force; one that is not in force is passed over."""
+        self._gone |= {text for text in texts if text in self._row_of}
+        self._mark()
+
+    def _mark(self) -> None:
+        alive = np.ones(len(self._texts), dtype=bool)
+        alive[[self._row_of[text] for text in self._gone]] = False
+        self._scan.alive = alive[: self._built]
+        if self._fresh is not None:
+            self._fresh.alive = alive[self._built :]
+
+    def near(self, query: str, limit: int) -> list[tuple[str, float]]:
+        """Up to `limit` distinct texts that the views named in turn: (text, `fuzz.ratio` 0-100), highest first.
+
+        Ties go to the text that came into the space first. A larger limit only adds texts.
+
+        Raises:
+            ValueError: a negative limit.
+        """
+        return self.near_many([query], limit)[0]
+
+    def near_many(self, queries: Sequence[str], limit: int) -> list[list[tuple[str, float]]]:
+        """`near` for each query: several at once take about a third of the time each."""
+        if limit < 0:
+            raise ValueError(f"expected a limit of 0 or more, got {limit}")
+        found: list[list[tuple[str, float]]] = []
+        count = min(limit, len(self))
+        for start in range(0, len(queries), CHUNK):
+            part = queries[start : start + CHUNK]
+            scores = self._scan.scores(part)
+            if self._fresh is not None:
+                scores = np.concatenate([scores, self._fresh.scores(part)], axis=2)
+            found += [self._ranked(query, take_turns(views, count)) for query, views in zip(part, scores, strict=True)]
+        return found
+
+    def _ranked(self, query: str, rows: Sequence[int]) -> list[tuple[str, float]]:
+        scored = [(self._texts[row], fuzz.ratio(query, self._texts[row])) for row in sorted(rows)]
+        return sorted(scored, key=lambda pair: -pair[1])
+
+
+def take_turns(scores: NDArray[np.float32], count: int) -> list[int]:
+    """`count` distinct rows of N, the views naming their best in TURNS; `scores` has shape (len(VIEWS), N)."""
+    tops = [top_rows(row, count).tolist() for row in scores]
+    places = [VIEWS.index(view) for view in TURNS]
+    taken = [0] * len(VIEWS)
+    found: dict[int, None] = {}
+    while len(found) < min(count, scores.shape[1]):
+        for view in places:
+            if taken[view] < len(tops[view]):
+                found[tops[view][taken[view]]] = None
+                taken[view] += 1
+    return list(found)[:count]
+
+
+def top_rows(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Rows of the `count` highest of N scores, best first; ties go to the earlier row."""
+    if count <= 0 or not len(scores):
+        return np.zeros(0, dtype=np.int64)
+    count = min(count, len(scores))
+    least = np.partition(scores, -count)[-count]
+    rows = np.flatnonzero(scores >= least)
+    return rows[np.argsort(-scores[rows], kind="stable")][:count]
+
+
+def _ratios(queries: Sequence[str], texts: Sequence[str]) -> NDArray[np.float32]:
+    """`fuzz.ratio`, 0-100, float32, shape (len(queries), len(texts))."""
+    return np.asarray(process.cdist(queries, texts, scorer=fuzz.ratio, dtype=np.float32), dtype=np.float32)
