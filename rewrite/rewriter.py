@@ -86,6 +86,11 @@ class Scorer:
         """Candidates with their cheap features, for turns that may well fail."""
         c = considered
         c.proposals = self._proposer.propose(c.query, c.own, c.neighbours, self._searched(c.query, c.turn.turns))
+        self.describe(c, p_fail)
+
+    def describe(self, considered: Considered, p_fail: float) -> None:
+        """CHEAP_FEATURES of the proposals that are there."""
+        c = considered
         log_probs = self.intents.log_probs(c.query) if self.intents is not None else {}
         c.features = cheap_features(
             c.turn, c.query, c.proposals, self.knowledge, c.own, self._words, self.ngrams, p_fail, log_probs

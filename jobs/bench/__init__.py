@@ -2,9 +2,11 @@
 
 import typer
 
-from jobs.bench import corrections, decode, mine
+from jobs.bench import corrections, decode, mine, offpolicy, quality
 
 app = typer.Typer(no_args_is_help=True, help="Side-by-side measurements, written as JSON and a plot.")
 app.command("decode")(decode.decode)
 app.command("corrections")(corrections.corrections)
 app.command("mine")(mine.mine)
+app.command("quality")(quality.quality)
+app.command("offpolicy")(offpolicy.offpolicy)

@@ -1,0 +1,127 @@
+"""`reprise bench quality`: does the generator find the right text, and does the loop reduce defects?"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jobs.base import BASE
+from jobs.threads import default_threads
+
+if TYPE_CHECKING:
+    from jobs.bench.pairs import PairTask
+    from jobs.references import Answers
+
+_COLUMNS = ("p_at_1", "precision_at_50", "precision_at_70", "precision_at_80")
+
+
+def quality(
+    pairs: Annotated[Path | None, typer.Option(help="Parquet of misheard queries: recognised, spoken.")] = None,
+    catalogue: Annotated[
+        list[Path] | None, typer.Option(help="Texts known to work: parquet with spoken or text, or one a line.")
+    ] = None,
+    voicelogs: Annotated[
+        Path | None,
+        typer.Option(help="Folder of history.parquet, future.parquet and future_truth.parquet, oracle.parquet."),
+    ] = None,
+    model: Annotated[Path | None, typer.Option(help="Generator; default the base model that ships.")] = None,
+    sample: Annotated[int, typer.Option(min=1, help="Queries drawn from the pairs.")] = 1500,
+    folds: Annotated[int, typer.Option(min=2, help="Folds of meant texts that rankers are judged by.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of the folds and of training.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = default_threads(),
+    work: Annotated[
+        Path | None, typer.Option(help="Where to keep the run, bundle and decisions of --voicelogs.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Where to write the figures.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Where to draw precision against trigger rate.")] = None,
+) -> None:
+    """Measure Reprise beside every simpler way, on misheard pairs, on voice logs, or on both."""
+    import torch
+
+    if pairs is None and voicelogs is None:
+        raise ValueError("nothing to measure: give --pairs with --catalogue, or --voicelogs, or both")
+    torch.set_num_threads(threads)
+    report: dict[str, Any] = {"seed": seed, "folds": folds}
+    if pairs is not None:
+        report |= measure_pairs(pairs, catalogue or [], model or BASE, sample, folds, seed)
+        _show_pairs(report)
+    if voicelogs is not None:
+        from jobs.bench.voicelogs import measure_voicelogs, show_voicelogs
+
+        report["voicelogs"] = measure_voicelogs(voicelogs, work, seed, threads)
+        show_voicelogs(report["voicelogs"])
+    if plot is not None and pairs is not None:
+        _draw(report, plot)
+    if json is not None:
+        import json as writer
+
+        json.write_text(writer.dumps(report, indent=1) + "\n")
+
+
+def measure_pairs(
+    pairs: Path, catalogue: list[Path], model: Path, sample: int, folds: int, seed: int
+) -> dict[str, Any]:
+    """Scores per system under `systems`, ours under `reprise`; precision-trigger curves; what absence does."""
+    from jobs.bench.pair_ranker import by_channel, rank
+    from jobs.bench.pairs import PairTask, curve, left_alone, scores
+    from jobs.progress import progress
+    from rewrite.generator import Generator
+
+    task = PairTask.read(pairs, catalogue, sample)
+    generator = Generator.load(model) if model.exists() else None
+    answers = _references(task)
+    with progress("ranker", 2 * len(task.queries)) as advance:
+        bare = rank(task, None, folds, seed, advance)
+    answers["reprise without the model"] = bare.answers
+    ours = bare
+    if generator is not None:
+        with progress("channel alone", len(task.queries)) as advance:
+            answers["channel without the ranker"] = by_channel(task, generator, 30, advance)
+        with progress("ranker and model", 2 * len(task.queries)) as advance:
+            ours = rank(task, generator, folds, seed, advance)
+    answers["reprise"] = ours.answers
+    return {
+        "queries": len(task.queries),
+        "texts": len(task.texts),
+        "model": generator is not None,
+        "systems": {name: scores(task, found) for name, found in answers.items()},
+        "curves": {name: curve(task, found) for name, found in answers.items()},
+        "absent_left_alone": left_alone(ours.answers.confidence, ours.absent),
+    }
+
+
+def _references(task: "PairTask") -> dict[str, "Answers"]:
+    from jobs.references import nearest
+
+    return {"nearest": nearest(task.queries, task.texts, 0.0)}
+
+
+def _show_pairs(report: dict[str, Any]) -> None:
+    typer.echo(
+        f"{'system':28s}"
+        + "".join(f"{name.replace('precision_at_', 'p@.').replace('p_at_1', 'P@1'):>8s}" for name in _COLUMNS)
+    )
+    for name, row in report["systems"].items():
+        typer.echo(f"{name:28s}" + "".join(f"{row[column]:8.3f}" for column in _COLUMNS))
+    typer.echo(
+        f"{report['queries']} queries, {report['texts']} texts; with its text taken out, "
+        f"{report['absent_left_alone']:.1%} of the queries stay below the confidence of the surest 70 %"
+    )
+
+
+def _draw(report: dict[str, Any], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4.5))
+    for name, points in report["curves"].items():
+        axes.plot(*zip(*points, strict=True), label=name, linewidth=2 if name == "reprise" else 1)
+    axes.set_xlabel("trigger rate: share of the misheard queries that are rewritten")
+    axes.set_ylabel("precision")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(path)
+    pyplot.close(figure)
