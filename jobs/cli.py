@@ -10,7 +10,21 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs import bench, bundles, config, evaluate, explain, import_ubi, learn, mine, rewrite, run, run_demo, simulate
+from jobs import (
+    bench,
+    bundles,
+    config,
+    evaluate,
+    explain,
+    import_ubi,
+    learn,
+    mine,
+    offpolicy,
+    rewrite,
+    run,
+    run_demo,
+    simulate,
+)
 
 app = typer.Typer(name="reprise", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("demo")(run_demo.demo)
@@ -23,6 +37,7 @@ app.command("explain")(explain.explain)
 app.command("simulate")(simulate.simulate)
 app.command("run")(run.run)
 app.add_typer(bundles.app, name="bundles")
+app.command("offpolicy")(offpolicy.offpolicy)
 app.add_typer(bench.app, name="bench")
 app.add_typer(config.app, name="config")
 app.add_typer(bench.app, name="bench")

@@ -1,0 +1,119 @@
+"""Logged exposures as arrays: what was done with each turn, how probable that was, and what another bundle would do."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rapidfuzz import fuzz
+
+from jobs.counterfactual.estimators import Logged, Policy
+from jobs.counterfactual.rewards import Floats, cross_fitted
+from rewrite.text import normalise
+
+if TYPE_CHECKING:
+    from rewrite import Rewriter
+    from rewrite.turn import Turn
+
+
+@dataclass(frozen=True)
+class Exposed:
+    """N turns on which Reprise was asked.
+
+    Attributes:
+        found: the rewrite that the logging bundle had, None where it left the turn alone.
+        held: whether the turn was held out, so that `found` was not used.
+        reward: shape (N,), 1 minus the probability of a defect. propensity: shape (N,), of what was done.
+    """
+
+    turns: "tuple[Turn, ...]"
+    found: tuple[str | None, ...]
+    held: tuple[bool, ...]
+    reward: Floats
+    propensity: Floats
+
+    @property
+    def done(self) -> list[str | None]:
+        """The action taken on each turn: the text acted on, None for the user's own."""
+        return [None if held else text for text, held in zip(self.found, self.held, strict=True)]
+
+    def logged(self) -> Logged:
+        """What the estimators read."""
+        users = {user: row for row, user in enumerate(sorted({t.user_id or "" for t in self.turns}))}
+        rows = np.array([users[t.user_id or ""] for t in self.turns], dtype=np.int64)
+        return Logged(self.reward, self.propensity, rows)
+
+
+def read_exposed(mined: Path) -> Exposed:
+    """The turns of a mining run on which Reprise was asked and which say with what probability it acted.
+
+    Raises:
+        ValueError: no turn was asked.
+    """
+    from jobs.learn import read_table
+    from jobs.turns import turns_of
+
+    table = read_table(mined, "turns")
+    ordered = table.sort_by([(name, "ascending") for name in ("user_id", "timestamp", "interaction_id")])
+    rewrites: list[dict[str, Any] | None] = ordered["rewrite"].to_pylist()
+    rows = [row for row, r in enumerate(rewrites) if r is not None and r["propensity"] is not None]
+    if not rows:
+        raise ValueError(
+            f"{mined} has no turn with rewrite.propensity; expected logs that say what Reprise did (docs/pipeline.md)"
+        )
+    turns = turns_of(ordered)
+    kept = [rewrites[row] or {} for row in rows]
+    defect = np.asarray(ordered["defect_probability"])[rows]
+    found = tuple(None if r["text"] is None else normalise(r["text"]) for r in kept)
+    held = tuple(bool(r["holdout"]) for r in kept)
+    propensity = np.array([r["propensity"] for r in kept], dtype=float)
+    return Exposed(tuple(turns[row] for row in rows), found, held, 1.0 - defect, propensity)
+
+
+def policies(exposed: Exposed, challenger: "Rewriter") -> tuple[Policy, Policy, Floats]:
+    """The challenger and the logging bundle without its holdout, and where the log could speak for the challenger:
+    1 or 0 per turn.
+    """
+    decisions = [challenger.rewrite_turn(turn) for turn in exposed.turns]
+    wanted = [d.text for d in decisions]
+    p_fail = [d.p_fail for d in decisions]
+    done = exposed.done
+    asked = [_features(exposed, actions, p_fail, challenger) for actions in (done, wanted, exposed.found)]
+    rows = exposed.logged().user_row
+    of_done, of_wanted, of_found = cross_fitted(asked[0], exposed.reward, rows, asked)
+    ours = Policy(_same(wanted, done), of_wanted, of_done)
+    theirs = Policy(_same(exposed.found, done), of_found, of_done)
+    by_chance = exposed.propensity < 1
+    could = [
+        w == found or (w is None and chance) for w, found, chance in zip(wanted, exposed.found, by_chance, strict=True)
+    ]
+    return ours, theirs, np.array(could, dtype=float)
+
+
+def _same(wanted: "list[str | None] | tuple[str | None, ...]", done: list[str | None]) -> Floats:
+    return np.array([a == b for a, b in zip(wanted, done, strict=True)], dtype=float)
+
+
+def _features(
+    exposed: Exposed, actions: "list[str | None] | tuple[str | None, ...]", p_fail: list[float], rewriter: "Rewriter"
+) -> Floats:
+    """Turn and action as numbers, shape (N, 8)."""
+    knowledge = rewriter.scorer.knowledge
+    rows = []
+    for turn, action, p in zip(exposed.turns, actions, p_fail, strict=True):
+        query = normalise(turn.utterance)
+        known = knowledge.known.get(action or query)
+        pairs = [pair for pair in knowledge.look_up.get(query, []) if pair.target == action]
+        rows.append(
+            [
+                p,
+                turn.asr_confidence,
+                turn.nlu_confidence,
+                float(action is not None),
+                fuzz.ratio(query, action) if action is not None else 100.0,
+                None if known is None else known.success_rate,
+                None if known is None else known.users,
+                pairs[0].lower_bound if pairs else None,
+            ]
+        )
+    return np.array([[np.nan if value is None else float(value) for value in row] for row in rows])

@@ -1,0 +1,96 @@
+"""`reprise offpolicy`: would a bundle do better than what is logged? Asked of the log, before any user sees it."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jobs.threads import default_threads
+
+if TYPE_CHECKING:
+    from rewrite import Rewriter
+
+JUDGED_BY = "dr"
+"""The estimator that decides; the others are shown beside it."""
+
+LEAST_SUPPORTED = 0.9
+LEAST_USERS = 30.0
+
+
+def offpolicy(
+    mined: Annotated[Path, typer.Argument(help="Run directory of `reprise mine`, from logs with exposures.")],
+    bundle: Annotated[Path, typer.Option(help="The bundle to judge.")],
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write the numbers here.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = default_threads(),
+) -> None:
+    """Estimate a bundle's gain over what is logged: IPS, SNIPS, direct method, doubly robust, clipped; with support."""
+    import torch
+
+    from rewrite import Rewriter
+
+    torch.set_num_threads(threads)
+    result = judge(mined, Rewriter.load(bundle))
+    print_result(result)
+    if json_out is not None:
+        json_out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def judge(mined: Path, challenger: "Rewriter") -> dict[str, Any]:
+    """Values, gains, support and a verdict, as plain values.
+
+    Raises:
+        ValueError: the log has no exposures.
+    """
+    from jobs.counterfactual.estimators import estimate, gain, support
+    from jobs.counterfactual.exposures import policies, read_exposed
+
+    exposed = read_exposed(mined)
+    logged = exposed.logged()
+    ours, theirs, could = policies(exposed, challenger)
+    values, base = estimate(logged, ours), estimate(logged, theirs)
+    gains = gain(values, base, logged.user_row)
+    supported = support(logged, ours, could)
+    return {
+        "turns": len(logged.reward),
+        "logged_value": _plain(float(logged.reward.mean())),
+        "values": {name: _interval(found.interval(logged.user_row)) for name, found in values.items()},
+        "gains": {name: _interval(found) for name, found in gains.items()},
+        "support": {name: _plain(value) for name, value in asdict(supported).items()},
+        "release": bool(
+            gains[JUDGED_BY].low > 0
+            and supported.supported >= LEAST_SUPPORTED
+            and supported.effective_users >= LEAST_USERS
+        ),
+    }
+
+
+def _interval(found: Any) -> dict[str, float | None]:
+    return {name: _plain(getattr(found, name)) for name in ("value", "low", "high")}
+
+
+def _plain(value: float) -> float | None:
+    from math import isfinite
+
+    return round(float(value), 6) if isfinite(value) else None
+
+
+def print_result(result: dict[str, Any]) -> None:
+    """Print values and gains by estimator, then what supports them."""
+    typer.echo(f"{result['turns']} turns with a known propensity; success of what was logged {result['logged_value']}")
+    for name, value in result["values"].items():
+        typer.echo(f"{name:14s} success {_shown(value)}  gain {_shown(result['gains'][name], sign=True)}")
+    s = result["support"]
+    typer.echo(
+        f"supported actions {s['supported']:.1%}, mean weight {s['mean_weight']:.3f} (1 where all are supported), "
+        f"effective sample size {s['effective_sample_size']:.0f} turns, {s['effective_users']:.0f} users"
+    )
+    verdict = "release: the gain is above zero beyond doubt" if result["release"] else "no release: not proven better"
+    typer.echo(f"{verdict} ({JUDGED_BY}, at least {LEAST_SUPPORTED:.0%} supported, {LEAST_USERS:.0f} users)")
+
+
+def _shown(interval: dict[str, float | None], sign: bool = False) -> str:
+    form = "{:+.4f}" if sign else "{:.4f}"
+    parts = ["-" if interval[n] is None else form.format(interval[n]) for n in ("value", "low", "high")]
+    return f"{parts[0]} [{parts[1]}, {parts[2]}]"
