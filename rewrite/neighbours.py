@@ -13,7 +13,7 @@ from rewrite.ngrams import Lexicon
 from rewrite.sounds import phonetic
 
 VIEWS = ("ratio", "ngrams", "sound")
-TURNS = ("ratio", "ngrams", "sound", "ratio")
+TURNS = ("ratio", "ngrams", "ratio", "sound", "ngrams")
 """Whose best text is taken next, round and round. (Spelling without spaces was tried too: it found nothing more.)"""
 
 CHUNK = 32
@@ -115,10 +115,14 @@ class Neighbours:
         Raises:
             ValueError: a negative limit.
         """
-        return self.near_many([query], limit)[0]
+        return by_ratio(self.named(query, limit))
 
-    def near_many(self, queries: Sequence[str], limit: int) -> list[list[tuple[str, float]]]:
-        """`near` for each query: several at once take about a third of the time each."""
+    def named(self, query: str, limit: int) -> list[tuple[str, float]]:
+        """What `near` returns, in the order in which the views named it: what matters most stands first."""
+        return self.named_many([query], limit)[0]
+
+    def named_many(self, queries: Sequence[str], limit: int) -> list[list[tuple[str, float]]]:
+        """`named` for each query: several at once take about a third of the time each."""
         if limit < 0:
             raise ValueError(f"expected a limit of 0 or more, got {limit}")
         found: list[list[tuple[str, float]]] = []
@@ -128,12 +132,15 @@ class Neighbours:
             scores = self._scan.scores(part)
             if self._fresh is not None:
                 scores = np.concatenate([scores, self._fresh.scores(part)], axis=2)
-            found += [self._ranked(query, take_turns(views, count)) for query, views in zip(part, scores, strict=True)]
+            for query, views in zip(part, scores, strict=True):
+                texts = (self._texts[row] for row in take_turns(views, count))
+                found.append([(text, fuzz.ratio(query, text)) for text in texts])
         return found
 
-    def _ranked(self, query: str, rows: Sequence[int]) -> list[tuple[str, float]]:
-        scored = [(self._texts[row], fuzz.ratio(query, self._texts[row])) for row in sorted(rows)]
-        return sorted(scored, key=lambda pair: -pair[1])
+
+def by_ratio(named: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Highest ratio first; ties go to what was named first."""
+    return sorted(named, key=lambda pair: -pair[1])
 
 
 def take_turns(scores: NDArray[np.float32], count: int) -> list[int]:

@@ -8,12 +8,17 @@ no rewrite and is never proposed.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from rewrite.neighbours import nearest
+from rewrite.neighbours import Neighbours, by_ratio, nearest
 from rewrite.spaces import Knowledge, Own, Pair
 from rewrite.turn import Reading
 
-SCANNED_GLOBAL = 80
-NEAREST_GLOBAL = 25
+SCANNED_GLOBAL = 120
+"""Texts of the global space that the views of nearness may name."""
+
+NEAREST_GLOBAL = 32
+"""... and how many of them are proposed, of which ALWAYS are the nearest by ratio."""
+
+ALWAYS = 5
 NEAREST_OWN = 40
 
 
@@ -39,23 +44,29 @@ class Proposer:
     def __init__(self, knowledge: Knowledge, blocked: Iterable[str] = ()) -> None:
         self.knowledge = knowledge
         self._blocked = frozenset(blocked)
-        self._texts = [t for t in knowledge.texts if t not in self._blocked]
+        self._global = Neighbours(t for t in knowledge.texts if t not in self._blocked)
 
     def neighbours(self, query: str, own: Own) -> list[tuple[str, float, str]]:
         """Nearest texts of both spaces: (text, ratio 0-100, "neighbour" or "own"), best first in each, query left out.
 
-        Of the global space, the nearest text of each NLU reading: many texts that do the same would crowd out the rest.
+        Of the global space, the nearest text of each NLU reading, readings in the order in which the views name them:
+        many texts that do the same would crowd out the rest.
         """
-        near = [f for f in nearest(query, self._texts, SCANNED_GLOBAL) if f[0] != query]
-        seen: set[Reading] = set()
-        found = []
-        for row, (text, score) in enumerate(near):
-            reading = self.knowledge.known[text].reading
-            if row < 5 or reading.intent is None or reading not in seen:
-                seen.add(reading)
-                found.append((text, score, "neighbour"))
         texts = [t for t in own.texts if t not in self._blocked and t != query]
-        return found[:NEAREST_GLOBAL] + [(t, s, "own") for t, s in nearest(query, texts, NEAREST_OWN)]
+        mine = [(t, s, "own") for t, s in nearest(query, texts, NEAREST_OWN)]
+        return [(t, s, "neighbour") for t, s in self._near(query)] + mine
+
+    def _near(self, query: str) -> list[tuple[str, float]]:
+        named = [pair for pair in self._global.named(query, SCANNED_GLOBAL) if pair[0] != query]
+        near, known = by_ratio(named), self.knowledge.known
+        nearest_of = {known[pair[0]].reading: pair for pair in reversed(near)}
+        kept = dict(near[:ALWAYS])
+        for pair in named:
+            reading = known[pair[0]].reading
+            text, score = pair if reading.intent is None else nearest_of[reading]
+            if len(kept) < NEAREST_GLOBAL:
+                kept[text] = score
+        return by_ratio(list(kept.items()))
 
     def propose(
         self, query: str, own: Own, neighbours: Sequence[tuple[str, float, str]], searched: Sequence[str] = ()

@@ -17,8 +17,8 @@ def scores(query: str, texts: Sequence[str], weighted_by: Sequence[str]) -> NDAr
     return np.array([[fuzz.ratio(query, text) for text in texts], cosines, sounds])
 
 
-def taken(views: NDArray[np.float64], turns: Sequence[int], count: int) -> set[int]:
-    """Rows named when the views take turns until `count` differ; ties go to the earlier row."""
+def taken(views: NDArray[np.float64], turns: Sequence[int], count: int) -> list[int]:
+    """Rows named when the views take turns until `count` differ, in that order; ties go to the earlier row."""
     best = [sorted(range(len(row)), key=lambda at, row=row: (-row[at], at)) for row in views]
     found: list[int] = []
     for round_number in range(views.shape[1]):
@@ -26,7 +26,7 @@ def taken(views: NDArray[np.float64], turns: Sequence[int], count: int) -> set[i
             place = round_number * turns.count(view) + turns[:turn].count(view)
             if place < views.shape[1] and best[view][place] not in found and len(found) < count:
                 found.append(best[view][place])
-    return set(found)
+    return found
 
 
 def _sound(text: str) -> str:
