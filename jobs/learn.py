@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobs.base import BASE
 from jobs.threads import default_threads
 
 if TYPE_CHECKING:
@@ -20,15 +21,22 @@ if TYPE_CHECKING:
     from rewrite.intents import IntentModel
     from rewrite.ngram_weights import NgramWeights
     from rewrite.spaces import Knowledge
+    from rewrite.training import TrainingConfig
 
+SCRATCH = "scratch"
 _TABLES = ("reformulations", "utterances", "rewrites", "text_outcomes", "personal", "personal_rewrites")
 
 
 @dataclass(frozen=True)
 class LearnConfig:
-    """What `learn` is told; `steps` 0 trains no generator and leaves its features out."""
+    """What `learn` is told.
 
-    steps: int = 2500
+    `model` is where the generator starts: None means the base model that ships (random weights where none does),
+    "scratch" random weights, else a path or a hub name. `steps` 0 takes a named model as it is; with no model named it
+    does without a generator.
+    """
+
+    steps: int = 600
     model: str | None = None
     harm: float = 0.002
     seed: int = 0
@@ -40,10 +48,12 @@ def learn(
     mined: Annotated[Path, typer.Argument(help="Run directory of `reprise mine`.")],
     out: Annotated[Path, typer.Option(help="Bundle to write.")],
     steps: Annotated[
-        int, typer.Option(min=0, help="Training steps of 64 pairs, about 0.25 s each; 0 trains no generator.")
-    ] = 2500,
+        int,
+        typer.Option(min=0, help="Training steps of 64 pairs, about 0.5 s each; 0: no generator, or --model as is."),
+    ] = LearnConfig.steps,
     model: Annotated[
-        str | None, typer.Option(help="Start from this encoder-decoder: a path, or a hub name to download.")
+        str | None,
+        typer.Option(help="Where the generator starts: a path, a hub name to download, or scratch; default the base."),
     ] = None,
     harm: Annotated[float, typer.Option(min=0, max=1, help="Share of good turns that may be rewritten wrong.")] = 0.002,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
@@ -164,17 +174,16 @@ def _generator(
     checkpoints: Path,
 ) -> "Generator | None":
     """Train on pairs from before the held-back window, and on queries synthesised for every text in force."""
-    if config.steps == 0 and config.model is None:
-        return None
+    generator = _start(config)
+    if generator is None or config.steps == 0:
+        return generator
     import numpy as np
 
     from jobs.labels import pairs_with_context, texts_in_force
     from jobs.progress import progress
-    from rewrite.generator import Generator, GeneratorConfig
     from rewrite.noise import ErrorChannel
-    from rewrite.training import Corpus, TrainingConfig, batches, train
+    from rewrite.training import Corpus, batches, train
 
-    generator = Generator.load(config.model) if config.model else Generator.build(GeneratorConfig(), config.seed)
     before = _before(turns, since)
     mined = past["reformulations"]
     known = set(zip(mined["source"].to_pylist(), mined["target"].to_pylist(), strict=True))
@@ -182,7 +191,7 @@ def _generator(
     texts = texts_in_force(knowledge)
     weights = np.array([math.sqrt(knowledge.known[t].users) if t in knowledge.known else 1.0 for t in texts])
     channel = ErrorChannel([(query, text) for query, text, _ in pairs], before["text"].to_pylist())
-    training = TrainingConfig(steps=config.steps, seed=config.seed)
+    training = _training(config)
     corpus = Corpus(pairs, np.ones(len(pairs)), texts, weights)
     with progress("train", config.steps) as advance:
         train(
@@ -194,6 +203,28 @@ def _generator(
             corpus.id,
         )
     return generator
+
+
+def _start(config: LearnConfig) -> "Generator | None":
+    """The generator before any training; None where there is none to start from and no steps to make one."""
+    from rewrite.generator import Generator, GeneratorConfig
+
+    if config.model is not None and config.model != SCRATCH:
+        return Generator.load(config.model)
+    if config.steps == 0:
+        return None
+    if config.model is None and BASE.exists():
+        return Generator.load(BASE)
+    return Generator.build(GeneratorConfig(), config.seed)
+
+
+def _training(config: LearnConfig) -> "TrainingConfig":
+    """From random weights: fast, and easy queries first. From a trained model: slower, and the real thing at once."""
+    from rewrite.training import TrainingConfig
+
+    if config.model == SCRATCH or (config.model is None and not BASE.exists()):
+        return TrainingConfig(steps=config.steps, seed=config.seed)
+    return TrainingConfig(steps=config.steps, seed=config.seed, learning_rate=1e-3, light_share=0.05)
 
 
 def _intents(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.base import BASE
+from jobs.learn import LearnConfig
 from jobs.threads import default_threads
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def quality(
     folds: Annotated[int, typer.Option(min=2, help="Folds of meant texts that rankers are judged by.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of the folds and of training.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = default_threads(),
+    min_users: Annotated[int, typer.Option(min=1, help="With --voicelogs: the global space's floor.")] = 5,
+    steps: Annotated[int, typer.Option(min=0, help="With --voicelogs: training steps.")] = LearnConfig.steps,
     work: Annotated[
         Path | None, typer.Option(help="Where to keep the run, bundle and decisions of --voicelogs.")
     ] = None,
@@ -46,10 +49,10 @@ def quality(
         report |= measure_pairs(pairs, catalogue or [], model or BASE, sample, folds, seed)
         _show_pairs(report)
     if voicelogs is not None:
-        from jobs.bench.voicelogs import measure_voicelogs, show_voicelogs
+        from jobs.bench.voicelogs import measure_voicelogs
 
-        report["voicelogs"] = measure_voicelogs(voicelogs, work, seed, threads)
-        show_voicelogs(report["voicelogs"])
+        learning = LearnConfig(steps=steps, seed=seed, threads=threads)
+        report["voicelogs"] = measure_voicelogs(voicelogs, work, min_users, learning)
     if plot is not None and pairs is not None:
         _draw(report, plot)
     if json is not None:
