@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from jobs import (
+    ab,
     bench,
     bundles,
     config,
@@ -23,6 +24,7 @@ from jobs import (
     rewrite,
     run,
     run_demo,
+    serve,
     simulate,
 )
 
@@ -37,7 +39,13 @@ app.command("explain")(explain.explain)
 app.command("simulate")(simulate.simulate)
 app.command("run")(run.run)
 app.add_typer(bundles.app, name="bundles")
+app.add_typer(ab.app, name="experiment")
 app.command("offpolicy")(offpolicy.offpolicy)
+app.command("serve")(serve.serve)
+app.command("serve-key")(serve.serve_key)
+app.command("forget")(serve.forget)
+app.command("block")(serve.block)
+app.command("rollback")(bundles.rollback)
 app.add_typer(bench.app, name="bench")
 app.add_typer(config.app, name="config")
 app.add_typer(bench.app, name="bench")

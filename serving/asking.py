@@ -1,0 +1,135 @@
+"""Ask the model for nothing that is known, and find out what is not.
+
+The rewriter runs as it is, over a stand-in for its generator. What the stand-in knows it answers; the first thing it
+does not know ends the attempt with `Needed`, which says what to compute. Computed for many turns at once, it is put
+into the turns' memos, and the attempt is made again. The rewriter's own steps are nowhere repeated.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from rewrite.vocabulary import MAX_TURNS, Direction
+from serving.lru import Lru
+
+
+@dataclass(frozen=True)
+class Search:
+    """The members that the trie search proposes for a query after the earlier `turns`."""
+
+    query: str
+    turns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """log P(target | source) in one direction; `turns` belong to the forward direction only."""
+
+    direction: Direction
+    source: str
+    turns: tuple[str, ...]
+    target: str
+
+
+class Needed(Exception):
+    """An attempt needs the model for these."""
+
+    def __init__(self, searches: Sequence[Search] = (), pairs: Sequence[Pair] = ()) -> None:
+        super().__init__("the model is needed")
+        self.searches = tuple(searches)
+        self.pairs = tuple(pairs)
+
+
+@dataclass
+class Memo:
+    """What is known of the model's answers: this turn's own, then those kept for all turns."""
+
+    shared: Lru[Hashable, Any]
+    own: dict[Hashable, Any] = field(default_factory=dict)
+
+    def get(self, key: Hashable) -> Any:
+        """The answer, None where it is not known."""
+        found = self.own.get(key)
+        if found is None and (found := self.shared.get(key)) is not None:
+            self.own[key] = found  # must not be forgotten between two attempts
+        return found
+
+    def put(self, key: Hashable, value: Any) -> None:
+        """Keep an answer for this turn and for others."""
+        self.own[key] = value
+        self.shared.put(key, value)
+
+
+class AskingGenerator:
+    """Stands in for a generator: log-probabilities from a memo, everything else from the generator itself."""
+
+    def __init__(self, generator: Any, memo: Memo) -> None:
+        self._generator = generator
+        self._memo = memo
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._generator, name)
+
+    def log_probs(
+        self, direction: Direction, sources: Sequence[str], targets: Sequence[str], turns: Sequence[str] = ()
+    ) -> np.ndarray:
+        """As `Generator.log_probs`, from what is known.
+
+        Raises:
+            Needed: some pair is not known.
+        """
+        earlier = tuple(turns[-MAX_TURNS:]) if direction == "forward" else ()
+        pairs = [Pair(direction, s, earlier, t) for s, t in zip(sources, targets, strict=True)]
+        found = [self._memo.get(pair) for pair in pairs]
+        missing = [pair for pair, value in zip(pairs, found, strict=True) if value is None]
+        if missing:
+            raise Needed(pairs=[*missing, *self._next(missing)])
+        return np.array(found, dtype=np.float64)
+
+    def _next(self, missing: Sequence[Pair]) -> list[Pair]:
+        """Rescoring goes on to ask the other way round; a wrong guess costs some time and nothing else."""
+        if missing[0].direction != "forward":
+            return []
+        query = missing[0].source
+        guessed = [Pair("channel", text, (), query) for text in [*(p.target for p in missing), query]]
+        return [pair for pair in guessed if self._memo.get(pair) is None]
+
+
+class AskingSearch:
+    """Stands in for the scorer's search."""
+
+    def __init__(self, memo: Memo) -> None:
+        self._memo = memo
+
+    def __call__(self, query: str, earlier: Sequence[str]) -> list[str]:
+        """The members found for `query`.
+
+        Raises:
+            Needed: it is not known yet.
+        """
+        wanted = Search(query, tuple(earlier[-MAX_TURNS:]))
+        found = self._memo.get(wanted)
+        if found is None:
+            raise Needed(searches=[wanted])
+        return list(found)
+
+
+class AskingIntents:
+    """Keeps the intent model's answers: they depend on the query alone."""
+
+    def __init__(self, intents: Any, kept: Lru[Hashable, Any]) -> None:
+        self._intents = intents
+        self._kept = kept
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._intents, name)
+
+    def log_probs(self, text: str) -> Mapping[str, float]:
+        """log P(intent | text) by intent, nats."""
+        found: Mapping[str, float] | None = self._kept.get(text)
+        if found is None:
+            found = self._intents.log_probs(text)
+            self._kept.put(text, found)
+        return found

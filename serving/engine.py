@@ -1,0 +1,194 @@
+"""One bundle, opened: decides turns, asking the model only for what is not known."""
+
+import copy
+from collections.abc import Hashable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from rewrite.turn import Turn
+from serving.job import Answer, Hidden, Job
+
+GOLDEN = 16
+"""Texts of the bundle that are decided before it is used."""
+
+
+class Engine(Protocol):
+    """What decides. The first attempt is cheap; where it comes to nothing, `compute` what it needs and try again."""
+
+    bundle_id: str
+    facts: dict[str, Any]
+
+    def memo(self) -> Any:
+        """A place for what the model says about one job."""
+
+    def attempt(self, job: Job, memo: Any) -> "Answer | Any":
+        """The answer, or what the model must be asked first (anything that is no Answer)."""
+
+    def compute(self, needs: Sequence[tuple[Any, Any]]) -> None:
+        """Ask the model, for several (memo, need) at once."""
+
+    def hide(self, hidden: Hidden) -> None:
+        """Take forgotten users and blocked texts out of force."""
+
+    def warm(self) -> None:
+        """Decide a few golden turns; raises where the bundle cannot do so."""
+
+    def idle(self) -> bool:
+        """Do a little work ahead of need; False where there is none left."""
+
+
+class BundleEngine:
+    """A bundle behind the `Engine` interface."""
+
+    def __init__(self, rewriter: Any, facts: dict[str, Any], scores: int = 200_000, users: int = 2000) -> None:
+        from serving.lru import Lru
+        from serving.personal_cache import PersonalCache
+
+        self.bundle_id: str = rewriter.bundle_id
+        self.facts = facts
+        self.known: Lru[Hashable, Any] = Lru(scores)
+        self._intents: Lru[Hashable, Any] = Lru(max(1, scores // 20))
+        self._decider = rewriter.decider
+        self._scorer = rewriter.scorer
+        self._personal = PersonalCache(self._scorer.knowledge.personal, users)
+        self._scorer.knowledge.personal = self._personal
+        self._whole_trie = self._scorer.trie
+        self._blocked: frozenset[str] = frozenset()
+        self._ahead = iter(sorted(self._scorer.knowledge.look_up))
+
+    @classmethod
+    def load(
+        cls, folder: Path, precision: str = "fp32", device: str = "auto", scores: int = 200_000, users: int = 2000
+    ) -> "BundleEngine":
+        """Verify and open a bundle.
+
+        Raises:
+            ValueError: it is damaged, incomplete, or of another version.
+        """
+        import torch
+
+        from rewrite.bundle import load, verify
+
+        manifest = verify(folder)
+        rewriter = load(folder)
+        if rewriter.scorer.generator is not None:
+            place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+            kind = torch.bfloat16 if precision == "bf16" else torch.float32
+            rewriter.scorer.generator.model.to(place, kind)
+        return cls(rewriter, {k: v for k, v in manifest.items() if k != "files"}, scores, users)
+
+    def memo(self) -> Any:
+        from serving.asking import Memo
+
+        return Memo(self.known)
+
+    def attempt(self, job: Job, memo: Any) -> Any:
+        from serving.asking import Needed
+
+        rewriter = self._rewriter(memo)
+        try:
+            decision = rewriter.rewrite_turn(job.turn, job.explain)
+        except Needed as needed:
+            return needed
+        candidates = self._explained(rewriter, job, decision.candidates) if job.explain else ()
+        return Answer(
+            job.job_id,
+            decision.text,
+            decision.source,
+            decision.confidence,
+            decision.reason,
+            decision.p_fail,
+            candidates,
+        )
+
+    def compute(self, needs: Sequence[tuple[Any, Any]]) -> None:
+        from serving.scoring import pair_scores, searched
+
+        searches = list(dict.fromkeys(s for _, need in needs for s in need.searches))
+        pairs = list(dict.fromkeys(p for _, need in needs for p in need.pairs))
+        found: dict[Hashable, Any] = {}
+        if searches:
+            trie = self._scorer.trie
+            found |= zip(searches, searched(self._scorer.generator, trie, searches), strict=True)
+        if pairs:
+            found |= zip(pairs, pair_scores(self._scorer.generator, pairs), strict=True)
+        for memo, need in needs:
+            for key in (*need.searches, *need.pairs):
+                memo.put(key, found[key])
+
+    def hide(self, hidden: Hidden) -> None:
+        epoch = int(self.facts.get("deletion_epoch") or 0)
+        self._personal.hide({user for user, at in hidden.users.items() if at > epoch})
+        self.known.clear()  # a forgotten user's queries are among them
+        self._intents.clear()
+        self._ahead = iter(sorted(self._scorer.knowledge.look_up))
+        if hidden.blocked != self._blocked:
+            self._scorer = self._without(hidden.blocked)
+            self._blocked = hidden.blocked
+
+    def warm(self) -> None:
+        knowledge = self._scorer.knowledge
+        golden = [*sorted(knowledge.look_up)[: GOLDEN // 2], *knowledge.texts[: GOLDEN // 2]]
+        for text in golden:
+            self._decide(text, explain=True)
+
+    def idle(self) -> bool:
+        if self._scorer.generator is None:
+            return False
+        text = next(self._ahead, None)
+        if text is None:
+            return False
+        self._decide(text, explain=False)
+        return True
+
+    def _decide(self, text: str, explain: bool) -> Answer:
+        job, memo = Job(0, self.bundle_id, Turn(text), 0.0, explain), self.memo()
+        while not isinstance(found := self.attempt(job, memo), Answer):
+            self.compute([(memo, found)])
+        return found
+
+    def _rewriter(self, memo: Any) -> Any:
+        """The bundle's rewriter over stand-ins that ask."""
+        from rewrite.rewriter import Rewriter
+        from serving.asking import AskingGenerator, AskingIntents, AskingSearch
+
+        scorer: Any = copy.copy(self._scorer)
+        if scorer.generator is not None:
+            scorer.generator = AskingGenerator(scorer.generator, memo)
+            if scorer.trie is not None:
+                scorer._searched = AskingSearch(memo)
+        if scorer.intents is not None:
+            scorer.intents = AskingIntents(scorer.intents, self._intents)
+        return Rewriter(scorer, self._decider, self.bundle_id)
+
+    def _without(self, blocked: frozenset[str]) -> Any:
+        """The scorer with `blocked` cut out of the proposals and out of the trie."""
+        from rewrite.propose import Proposer
+        from rewrite.trie import TokenTrie
+
+        scorer: Any = copy.copy(self._scorer)
+        scorer._proposer = Proposer(scorer.knowledge, blocked)
+        scorer.trie = self._whole_trie
+        cut = blocked & scorer.knowledge.known.keys()
+        if scorer.trie is not None and cut:
+            texts = [t for t in scorer.knowledge.texts if t not in cut]
+            scorer.trie = TokenTrie.build([scorer.generator.vocabulary.target(t) for t in texts])
+        return scorer
+
+    def _explained(self, rewriter: Any, job: Job, candidates: Iterable[Any]) -> tuple[dict[str, Any], ...]:
+        from rewrite.text import normalise
+
+        query = normalise(job.turn.utterance)
+        return tuple(
+            {
+                "text": c.text,
+                "space": c.space,
+                "sources": list(c.sources),
+                "p_right": c.p_right,
+                "gain": c.gain,
+                "features": dict(c.features),
+                "evidence": dict(rewriter.evidence(query, c.text)),
+                "path": rewriter.path(c.text),
+            }
+            for c in candidates
+        )

@@ -1,0 +1,288 @@
+"""The service behind the routes: decides a turn, records it, and only then answers."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from rewrite.turn import Turn
+from serving.config import ServeConfig
+from serving.exposures import ExposureLog, scrub
+from serving.holder import Holder, InForce
+from serving.holdout import is_held_out, propensity
+from serving.job import CROWDED, FAULT, GONE, Answer, Hidden, Job
+from serving.metrics import Metrics
+from serving.pool import Pool
+from serving.problems import Problem
+from serving.tombstones import TombstoneLog
+
+REASONS = {
+    "holdout": "there is a rewrite, but this user is held out to measure what rewrites do",
+    "blocked": "the rewrite was blocked meanwhile",
+    "forgotten": "the user was forgotten meanwhile",
+    "not_recorded": "there is a rewrite, but it could not be recorded, so it is not made",
+    "fault": "deciding failed",
+}
+"""Why a turn is left alone, besides `rewrite.decision.REASONS`."""
+
+STUCK_S = 10.0
+"""A turn in the works for so long means that no progress is made."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What to answer for one turn. `found` is the rewrite before holdout and recording had their say."""
+
+    rewrite: str | None
+    source: str | None
+    confidence: float
+    reason: str
+    bundle: str
+    request_id: str
+    found: str | None
+    held_out: bool
+    answer: Answer
+    total_ms: float
+
+
+class Service:
+    """Everything one running service consists of."""
+
+    def __init__(self, config: ServeConfig, pool: Pool, holder: Holder, metrics: Metrics) -> None:
+        """Take up the state folder.
+
+        Raises:
+            ValueError: its tombstone log is damaged.
+        """
+        self.config = config
+        self.pool = pool
+        self.holder = holder
+        self.metrics = metrics
+        self.tombstones = TombstoneLog(config.state)
+        self.exposures = ExposureLog(config.state / "exposures", config.rotate_bytes, config.rotate_s, config.fsync_s)
+        self.draining = False
+        self.started_s = time.time()
+        self._began: dict[int, float] = {}
+        self._chores: set[asyncio.Task[Any]] = set()
+        self._in_force = self.tombstones.hidden
+        pool.hide(self._in_force)
+
+    async def decide(
+        self, turn: Turn, request_id: str, deadline_ms: float | None = None, explain: bool = False
+    ) -> Verdict:
+        """Decide one turn, and record what was decided.
+
+        Raises:
+            Problem: no bundle (503), too much to do (429), or no answer in time (504).
+        """
+        began = time.monotonic()
+        deadline = began + min(deadline_ms or self.config.deadline_ms, self.config.max_deadline_ms) / 1000
+        self.heed_orders()
+        bundle = self.holder.current
+        if bundle is None:
+            raise self._refusal("no_bundle", "unavailable", self.holder.error or "no bundle is loaded yet")
+        if self.pool.waiting >= self.config.places:
+            raise self._refusal("full", "overloaded", f"{self.config.places} turns are being decided already")
+        answer = await self._answer(Job(self.pool.job_id(), bundle.bundle_id, turn, deadline, explain))
+        verdict = self._judged(turn, bundle, answer, request_id, began)
+        verdict = self._recorded(turn, verdict)
+        self._count(verdict, time.monotonic() - began)
+        return verdict
+
+    def heed_orders(self) -> None:
+        """Put what operators ordered since the last turn in force."""
+        try:
+            if self.tombstones.refresh():
+                self._in_background(self._apply_orders(self.tombstones.hidden))
+        except (OSError, ValueError) as error:
+            # what was ordered is not known any more, so nothing may be rewritten
+            raise self._refusal("orders", "unavailable", "the tombstone log cannot be read") from error
+
+    async def forget(self, user_id: str) -> int:
+        """Forget a user at once, and take their exposures off the disk; returns the order's epoch.
+
+        Raises:
+            OSError: the order could not be forced to disk; nothing has changed.
+        """
+        epoch = self.tombstones.forget(user_id)
+        await self._apply_orders(self.tombstones.hidden)
+        return epoch
+
+    async def block(self, text: str, blocked: bool) -> int:
+        """Block a text at once, or lift its block; returns the order's epoch.
+
+        Raises:
+            OSError: the order could not be forced to disk; nothing has changed. ValueError: there is no text.
+        """
+        epoch = self.tombstones.block(text, blocked)
+        await self._apply_orders(self.tombstones.hidden)
+        return epoch
+
+    def feedback(self, record: Mapping[str, Any]) -> bool:
+        """Record what became of a turn; False where it cannot be kept."""
+        kept = self.exposures.append({"kind": "feedback", "at": _now(), **record})
+        self._note_exposure(kept)
+        self.metrics.feedback.inc()
+        return kept
+
+    def state(self) -> dict[str, Any]:
+        """What makes the service ready or not, each by itself."""
+        oldest = min(self._began.values(), default=time.monotonic())
+        return {
+            "loaded": self.holder.current is not None,
+            "workers": self.pool.seats_ready > 0,
+            "progress": time.monotonic() - oldest < STUCK_S,
+            "accepting": not self.draining,
+        }
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests should be sent here."""
+        ready = all(self.state().values())
+        self.metrics.ready.set(ready)
+        return ready
+
+    async def chores(self) -> None:
+        """Until cancelled: follow the registry, force exposures to disk, look after gauges."""
+        synced = time.monotonic()
+        while True:
+            await asyncio.sleep(min(self.config.watch_s, self.config.fsync_s or self.config.watch_s))
+            if self.config.fsync_s and time.monotonic() - synced >= self.config.fsync_s:
+                await asyncio.to_thread(self.exposures.sync)
+                synced = time.monotonic()
+            self._follow_in_background()
+            self.metrics.worker_deaths.set(self.pool.deaths)
+            self.metrics.workers_ready.set(self.pool.seats_ready)
+            self.metrics.exposure_failing.set(self.exposures.failing is not None)
+
+    def _follow_in_background(self) -> None:
+        if not self._chores:
+            self._in_background(self._follow())
+
+    async def _follow(self) -> None:
+        try:
+            if await self.holder.follow():
+                self.swapped()
+        except (OSError, ValueError):
+            return  # an alias half written or a registry out of reach: the bundle in force stays
+
+    def swapped(self) -> None:
+        """Note that another bundle is in force."""
+        if self.holder.current is not None:
+            self.metrics.now_in_force(self.holder.current.bundle_id, self.holder.current.since)
+
+    async def _answer(self, job: Job) -> Answer:
+        self._began[job.job_id] = time.monotonic()
+        self.metrics.in_flight.set(len(self._began))
+        try:
+            remaining = job.deadline_s - time.monotonic()
+            answer = await asyncio.wait_for(self.pool.submit(job), max(0.0, remaining))
+        except TimeoutError:
+            raise self._refusal("late", "late", "the deadline passed before an answer was found") from None
+        finally:
+            self._began.pop(job.job_id, None)
+            self.metrics.in_flight.set(len(self._began))
+        if answer.failure == CROWDED:
+            raise self._refusal("crowded", "overloaded", "too many turns wait for the model")
+        if answer.failure == GONE:
+            raise self._refusal("gone", "unavailable", "the worker that was to decide is gone")
+        if answer.failure not in (None, FAULT):
+            raise self._refusal("late", "late", "the deadline passed before an answer was found")
+        return answer
+
+    def _judged(self, turn: Turn, bundle: InForce, answer: Answer, request_id: str, began: float) -> Verdict:
+        """The answer, as far as orders and the holdout let it through."""
+        text, source, reason = answer.text, answer.source, answer.reason
+        if answer.failure is not None:
+            self.metrics.faults.inc()
+            text, source, reason = None, None, "fault"
+        hidden = self.tombstones.hidden
+        if text is not None and text in hidden.blocked:
+            text, source, reason = None, None, "blocked"
+        if source == "personal" and hidden.users.get(turn.user_id or "", 0) > bundle.epoch:
+            text, source, reason = None, None, "forgotten"
+        held = self.is_held_out(turn)
+        if text is not None and held:
+            reason = "holdout"
+        return Verdict(
+            rewrite=None if held else text,
+            source=None if held else source,
+            confidence=answer.confidence,
+            reason=reason,
+            bundle=bundle.bundle_id,
+            request_id=request_id,
+            found=text,
+            held_out=held,
+            answer=replace(answer, text=text, source=source),
+            total_ms=(time.monotonic() - began) * 1000,
+        )
+
+    def is_held_out(self, turn: Turn) -> bool:
+        """Whether this turn's user is held out; turns without a user, by the text that they ask for."""
+        return is_held_out(turn, self.config.holdout_share, self.config.holdout_salt)
+
+    def _recorded(self, turn: Turn, verdict: Verdict) -> Verdict:
+        """The verdict, once it is on record; where it cannot be, without its rewrite."""
+        kept = self.exposures.append(self._record(turn, verdict))
+        self._note_exposure(kept)
+        if kept or verdict.rewrite is None:
+            return verdict
+        return replace(verdict, rewrite=None, source=None, reason="not_recorded")
+
+    def _record(self, turn: Turn, verdict: Verdict) -> dict[str, Any]:
+        share = self.config.holdout_share
+        return {
+            "kind": "decision",
+            "at": _now(),
+            "request_id": verdict.request_id,
+            "interaction_id": turn.interaction_id,
+            "user_id": turn.user_id,
+            "utterance": turn.utterance,
+            "reason": verdict.reason,
+            "confidence": round(verdict.confidence, 6),
+            "rewrite": {
+                "text": verdict.found,
+                "source": verdict.answer.source,
+                "bundle": verdict.bundle,
+                "propensity": propensity(verdict.found is not None, verdict.held_out, share),
+                "holdout": verdict.held_out,
+            },
+        }
+
+    def _note_exposure(self, kept: bool) -> None:
+        self.metrics.exposures.labels("kept" if kept else "lost").inc()
+        self.metrics.exposure_failing.set(not kept)
+
+    def _count(self, verdict: Verdict, seconds: float) -> None:
+        self.metrics.decisions.labels(verdict.reason, verdict.source or "none").inc()
+        self.metrics.decision_seconds.labels("yes" if verdict.answer.by_model else "no").observe(seconds)
+        if verdict.reason == "holdout":
+            self.metrics.held_out.inc()
+
+    def _refusal(self, cause: str, kind: str, detail: str) -> Problem:
+        self.metrics.refused.labels(cause).inc()
+        return Problem(kind, detail, {"Retry-After": "1"} if kind in ("overloaded", "unavailable") else None)
+
+    def _apply_orders(self, hidden: Hidden) -> Awaitable[None]:
+        """In force when this returns; what it returns is done when the disk is clean, too."""
+        before, self._in_force = self._in_force, hidden
+        self.pool.hide(hidden)
+        self.metrics.orders.labels("forget").set(len(hidden.users))
+        self.metrics.orders.labels("block").set(len(hidden.blocked))
+        return self._scrub([user for user, at in hidden.users.items() if at > before.epoch])
+
+    async def _scrub(self, users: Sequence[str]) -> None:
+        if users:
+            self.exposures.rotate()
+            await asyncio.to_thread(scrub, self.exposures.folder, users, self.exposures.current)
+
+    def _in_background(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,259 @@
+"""Decides jobs in two lanes: a cheap one for what needs no model, and one that runs the model for many at once.
+
+Both drain greedily: what is queued when a lane frees up is taken together, and nothing waits for a batch to fill.
+"""
+
+import gc
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from serving.engine import Engine
+from serving.job import CROWDED, FAULT, GONE, LATE, Answer, Drop, Hidden, Job, Load, Loaded
+
+Opener = Callable[[str], Engine]
+"""Verifies and opens the bundle at a path; raises ValueError or OSError where it cannot be used."""
+
+IDLE_S = 0.5
+"""How often a lane with nothing to do looks for work ahead of need."""
+
+
+@dataclass(eq=False)
+class Waiting:
+    """A job on its way through the lanes."""
+
+    job: Job
+    engine: Engine
+    memo: Any
+    begun_s: float
+    needs: Any = None
+    model_s: float = 0.0
+    asked: bool = False
+
+
+@dataclass
+class Pace:
+    """How long the model takes for one turn, as a moving mean, seconds."""
+
+    seconds: float = 0.0
+    _seen: int = field(default=0, repr=False)
+
+    def note(self, seconds: float, turns: int) -> None:
+        """Learn from one forward."""
+        self._seen += 1
+        share = max(0.2, 1 / self._seen)
+        self.seconds += share * (seconds / turns - self.seconds)
+
+
+class Worker:
+    """Two threads over the bundles that are open. Orders and jobs come through one queue, in order."""
+
+    def __init__(self, open_bundle: Opener, say: Callable[[Answer | Loaded], None], model_batch: int = 8) -> None:
+        self._open = open_bundle
+        self._say = say
+        self._model_batch = model_batch
+        self._engines: dict[str, Engine] = {}
+        self._hidden = Hidden()
+        self._inbox: SimpleQueue[Any] = SimpleQueue()
+        self._model_inbox: SimpleQueue[Waiting | None] = SimpleQueue()
+        self._loads: SimpleQueue[Load | None] = SimpleQueue()
+        self._pace = Pace()
+        self._in_hand = 0
+        self._threads = [
+            threading.Thread(target=lane, name=name, daemon=True)
+            for name, lane in (("cheap", self._cheap_lane), ("model", self._model_lane), ("load", self._load_lane))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def give(self, item: Any) -> None:
+        """Put a Job, Load, Drop or Hidden in; answers come through `say`, from any thread. None ends the worker."""
+        self._inbox.put(item)
+
+    def join(self) -> None:
+        """Wait until everything given before None is done."""
+        for thread in self._threads:
+            thread.join()
+
+    def _cheap_lane(self) -> None:
+        while True:
+            item = self._inbox.get()
+            if item is None:
+                self._model_inbox.put(None)
+                self._loads.put(None)
+                return
+            if isinstance(item, Job):
+                self._consider(item)
+            elif isinstance(item, Load):
+                self._loads.put(item)
+            elif isinstance(item, Hidden):
+                self._hide(item)
+            elif isinstance(item, Drop):
+                self._engines = {name: engine for name, engine in self._engines.items() if name in item.keep}
+                release_memory()
+
+    def _hide(self, hidden: Hidden) -> None:
+        self._hidden = hidden
+        for engine in list(self._engines.values()):
+            engine.hide(hidden)
+
+    def _consider(self, job: Job) -> None:
+        now = time.monotonic()
+        engine = self._engines.get(job.bundle_id)
+        if engine is None:
+            return self._fail(job, GONE)
+        if now > job.deadline_s:
+            return self._fail(job, LATE)
+        waiting = Waiting(job, engine, engine.memo(), now)
+        if self._attempt(waiting):
+            self._queue_for_model(waiting)
+        return None
+
+    def _queue_for_model(self, waiting: Waiting) -> None:
+        """Refused at once where the wait for the model would outlast the deadline."""
+        ahead = self._model_inbox.qsize() + self._in_hand + 1
+        if time.monotonic() + ahead * self._pace.seconds > waiting.job.deadline_s:
+            self._fail(waiting.job, CROWDED)
+        else:
+            waiting.asked = True
+            self._model_inbox.put(waiting)
+
+    def _attempt(self, waiting: Waiting) -> bool:
+        """Answer, or return True where the model is needed first. A job that fails, fails alone."""
+        try:
+            found = waiting.engine.attempt(waiting.job, waiting.memo)
+        except Exception:
+            self._fail(waiting.job, FAULT)
+            return False
+        if isinstance(found, Answer):
+            took_ms = (time.monotonic() - waiting.begun_s) * 1000
+            self._say(replace(found, by_model=waiting.asked, took_ms=took_ms, model_ms=waiting.model_s * 1000))
+            return False
+        waiting.needs = found
+        return True
+
+    def _model_lane(self) -> None:
+        while True:
+            batch = self._batch()
+            if batch is None:
+                return
+            self._in_hand, started = len(batch), time.monotonic()
+            while batch:
+                batch = [w for w in batch if not self._late(w)]
+                by_engine: dict[int, list[Waiting]] = {}
+                for waiting in batch:
+                    by_engine.setdefault(id(waiting.engine), []).append(waiting)
+                batch = [w for same in by_engine.values() for w in self._computed(same) if self._attempt(w)]
+            self._pace.note(time.monotonic() - started, self._in_hand)
+            self._in_hand = 0
+
+    def _batch(self) -> list[Waiting] | None:
+        """What is queued, at least one; works ahead while nothing is. None at the end."""
+        first = self._next_or_idle()
+        if first is None:
+            return None
+        batch = [first]
+        while len(batch) < self._model_batch:
+            try:
+                more = self._model_inbox.get_nowait()
+            except Empty:
+                break
+            if more is None:
+                self._model_inbox.put(None)
+                break
+            batch.append(more)
+        return batch
+
+    def _next_or_idle(self) -> Waiting | None:
+        while True:
+            try:
+                return self._model_inbox.get_nowait()
+            except Empty:
+                pass
+            if not self._worked_ahead():
+                try:
+                    return self._model_inbox.get(timeout=IDLE_S)
+                except Empty:
+                    continue
+
+    def _worked_ahead(self) -> bool:
+        busy = False
+        for engine in list(self._engines.values()):
+            busy = _quietly(engine) or busy
+        return busy
+
+    def _computed(self, batch: list[Waiting]) -> list[Waiting]:
+        """Those of the batch whose needs are met. Where the batch fails, each is tried alone."""
+        started = time.monotonic()
+        done = list(_met(batch)) if len(batch) == 1 else _met_together(batch)
+        took = time.monotonic() - started
+        for waiting in batch:
+            waiting.model_s += took
+            if waiting not in done:
+                self._fail(waiting.job, FAULT)
+        return done
+
+    def _late(self, waiting: Waiting) -> bool:
+        if time.monotonic() <= waiting.job.deadline_s:
+            return False
+        self._fail(waiting.job, LATE)
+        return True
+
+    def _fail(self, job: Job, failure: str) -> None:
+        self._say(Answer(job.job_id, failure=failure))
+
+    def _load_lane(self) -> None:
+        """Opens bundles beside those in use, in one thread, so that memory is taken from and given to one arena."""
+        while (load := self._loads.get()) is not None:
+            self._say(self._loaded(load))
+
+    def _loaded(self, load: Load) -> Loaded:
+        try:
+            engine = self._open(load.path)
+            engine.hide(load.hidden)
+            engine.warm()
+        except Exception as error:  # whatever is wrong with a bundle, the one in force stays
+            return Loaded(load.path, error=f"{type(error).__name__}: {error}")
+        self._engines = {**self._engines, engine.bundle_id: engine}
+        if self._hidden.epoch > load.hidden.epoch:  # an order came while it was being opened
+            engine.hide(self._hidden)
+        return Loaded(load.path, engine.bundle_id, engine.facts)
+
+
+def _met(batch: list[Waiting]) -> Iterator[Waiting]:
+    for waiting in batch:
+        try:
+            waiting.engine.compute([(waiting.memo, waiting.needs)])
+        except Exception:
+            continue
+        yield waiting
+
+
+def _met_together(batch: list[Waiting]) -> list[Waiting]:
+    try:
+        batch[0].engine.compute([(w.memo, w.needs) for w in batch])
+    except Exception:
+        return list(_met(batch))
+    return batch
+
+
+def _quietly(engine: Engine) -> bool:
+    """Work ahead; what fails then, will fail in its own time."""
+    try:
+        return engine.idle()
+    except Exception:
+        return True
+
+
+def release_memory() -> None:
+    """Give memory of closed bundles back to the system, where the C library can."""
+    import ctypes
+
+    gc.collect()
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    except (OSError, AttributeError):
+        return
