@@ -10,6 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rewrite.score import score
+from rewrite.search import search
+from rewrite.trie import TokenTrie
 from rewrite.vocabulary import ByteVocabulary, Direction, HubVocabulary, Vocabulary
 
 
@@ -28,6 +31,15 @@ class GeneratorConfig:
     ffn_dim: int = 512
     dropout: float = 0.0
     max_positions: int = 2048
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A query in the forward direction: ids and mask, int64, (1, S); last encoder states, (1, S, H)."""
+
+    ids: Tensor
+    mask: Tensor
+    states: Tensor
 
 
 class Generator:
@@ -143,6 +155,25 @@ class Generator:
         ).logits
         losses = torch.nn.functional.cross_entropy(logits.float().transpose(1, 2), labels, reduction="none")
         return losses * label_mask, label_mask
+
+    @torch.inference_mode()
+    def encode(self, query: str, turns: Sequence[str] = ()) -> "Encoded":
+        """One query with its earlier turns, encoded for `search` and `score` in the forward direction."""
+        ids, mask = self.pad([self.vocabulary.source("forward", query, turns)])
+        states = self.model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
+        return Encoded(ids, mask, states)
+
+    @torch.inference_mode()
+    def search(self, encoded: "Encoded", trie: TokenTrie, **options: Any) -> list[tuple[str, float]]:
+        """Texts of `trie` by log P(text | query), nats, best first; `options` are those of `rewrite.search`."""
+        found = search(self.model, encoded.ids, encoded.mask, tries=[trie], encoder_states=encoded.states, **options)
+        return [(self.vocabulary.text(member.token_ids), member.log_prob) for member in found[0]]
+
+    @torch.inference_mode()
+    def score(self, encoded: "Encoded", texts: Sequence[str]) -> np.ndarray:
+        """log P(text | query) of each text, nats, float64, shape (len(texts),): the query is encoded once."""
+        sequences = [[self.vocabulary.target(text) for text in texts]]
+        return score(self.model, encoded.ids, encoded.mask, sequences, encoder_states=encoded.states)[0]
 
     @torch.inference_mode()
     def log_probs(

@@ -17,11 +17,10 @@ from rewrite.features import (
     model_features,
     turn_features,
 )
-from rewrite.generator import Generator
+from rewrite.generator import Encoded, Generator
 from rewrite.intents import IntentModel
 from rewrite.ngram_weights import NgramWeights
 from rewrite.propose import Proposal, Proposer
-from rewrite.search import search
 from rewrite.spaces import Knowledge, Own
 from rewrite.text import MAX_CHARS, normalise
 from rewrite.trie import TokenTrie
@@ -33,7 +32,10 @@ SEARCHED = 6
 SIFTED = 12
 """Candidates that are rescored under the generator."""
 
-SEARCH_FORWARDS = 4
+LEAST_SIFTED = 0.01
+"""Chance of being right, by the cheap features alone, below which a candidate is not worth a forward."""
+
+SEARCH_FORWARDS = 2
 """Decoder forwards that one search may spend."""
 
 
@@ -74,6 +76,7 @@ class Scorer:
         self._proposer = Proposer(knowledge, blocked)
         self.ngrams = ngrams if ngrams is not None else NgramWeights.fit(knowledge.texts)
         self._words = WordUsers(knowledge)
+        self._last: tuple[tuple[str, tuple[str, ...]], Encoded] | None = None
 
     def consider(self, turn: Turn, query: str) -> Considered:
         """The cheap part, for every turn: neighbours and turn features."""
@@ -85,7 +88,7 @@ class Scorer:
     def propose(self, considered: Considered, p_fail: float) -> None:
         """Candidates with their cheap features, for turns that may well fail."""
         c = considered
-        c.proposals = self._proposer.propose(c.query, c.own, c.neighbours, self._searched(c.query, c.turn.turns))
+        c.proposals = self._proposer.propose(c.query, c.own, c.neighbours, self._searched(c))
         self.describe(c, p_fail)
 
     def describe(self, considered: Considered, p_fail: float) -> None:
@@ -103,24 +106,31 @@ class Scorer:
         texts = [p.text for p in c.proposals]
         forward, channel, copy = np.full(len(texts), np.nan), np.full(len(texts), np.nan), np.nan
         if self.generator is not None and texts:
-            forward = self.generator.log_probs("forward", [c.query] * len(texts), texts, c.turn.turns)
+            forward = self.generator.score(self._encoded(self.generator, c), texts)
             scores = self.generator.log_probs("channel", [*texts, c.query], [c.query] * (len(texts) + 1))
             channel, copy = scores[:-1], float(scores[-1])
         c.features = np.hstack([c.features[sifted], model_features(c.query, texts, forward, channel, copy)])
 
-    def _searched(self, query: str, earlier: tuple[str, ...]) -> list[str]:
+    def _searched(self, considered: Considered) -> list[str]:
         if self.generator is None or self.trie is None:
             return []
-        ids, mask = self.generator.pad([self.generator.vocabulary.source("forward", query, earlier)])
-        found = search(
-            self.generator.model, ids, mask, tries=[self.trie], k=SEARCHED, prove=1, max_forwards=SEARCH_FORWARDS
-        )
-        return [self.generator.vocabulary.text(member.token_ids) for member in found[0]]
+        encoded = self._encoded(self.generator, considered)
+        found = self.generator.search(encoded, self.trie, k=SEARCHED, prove=1, max_forwards=SEARCH_FORWARDS)
+        return [text for text, _ in found]
+
+    def _encoded(self, generator: Generator, considered: Considered) -> Encoded:
+        """The query as the encoder sees it: search and rescoring of one turn share it."""
+        key = (considered.query, considered.turn.turns)
+        last = self._last
+        if last is None or last[0] != key:
+            last = self._last = key, generator.encode(*key)
+        return last[1]
 
 
-def best_rows(scores: np.ndarray, limit: int = SIFTED) -> np.ndarray:
-    """Rows of the `limit` highest scores, in their order of rows; ties go to the earlier row."""
-    return np.sort(np.argsort(-scores, kind="stable")[:limit])
+def best_rows(scores: np.ndarray, limit: int = SIFTED, floor: float = LEAST_SIFTED) -> np.ndarray:
+    """Rows of the `limit` highest scores from `floor` on, in their order of rows; ties go to the earlier row."""
+    best = np.argsort(-scores, kind="stable")[:limit]
+    return np.sort(best[scores[best] >= floor])
 
 
 class Rewriter:
