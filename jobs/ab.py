@@ -1,0 +1,145 @@
+"""`reprise experiment`: who is in which arm, what came of it, and stopping harm."""
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Run, report and watch an experiment with users.")
+
+Root = Annotated[Path, typer.Option("--registry", help="Folder of bundles.")]
+Mined = Annotated[Path, typer.Argument(help="Run directory of `reprise mine`, from logs with exposures.")]
+Share = Annotated[float, typer.Option(min=0, max=1, help="Share of users held out by the service.")]
+
+
+@app.callback()
+def _group() -> None:
+    """Run, report and watch an experiment with users."""
+
+
+@app.command("start")
+def start(
+    registry: Root,
+    salt: Annotated[str, typer.Option(help="Name of the experiment; another one draws other users.")],
+    shares: Annotated[
+        str, typer.Option(help="The challenger's shares of users, one after the other.")
+    ] = "0.01,0.05,0.2,0.5",
+    step_hours: Annotated[float, typer.Option(min=0.001, help="Hours from one share to the next.")] = 24.0,
+    shadow: Annotated[bool, typer.Option(help="The challenger decides, and nothing is done with it.")] = False,
+    holdout_share: Share = 0.02,
+    holdout_salt: Annotated[str, typer.Option(help="As the service is told.")] = "reprise",
+) -> None:
+    """Write the experiment that the service follows: the challenger shadows, or gets a rising share of users."""
+    from rewrite.assignment import Experiment, ramp_of
+    from rewrite.disk import replace_text
+    from rewrite.registry import Registry
+
+    challenger = Registry(registry).path("challenger").name
+    try:
+        steps = tuple(float(share) for share in shares.split(","))
+    except ValueError as error:
+        raise ValueError(f"--shares are numbers with commas between them; got {shares!r}; e.g. 0.01,0.1,0.5") from error
+    ramp = () if shadow else ramp_of(time.time(), steps, step_hours * 3600)
+    experiment = Experiment(salt, holdout_share, holdout_salt, ramp, shadow)
+    replace_text(registry / "experiment.json", json.dumps(experiment.as_dict(), indent=1) + "\n")
+    typer.echo(
+        f"challenger {challenger} " + ("shadows" if shadow else f"gets {shares} of users, {step_hours:g} h each")
+    )
+
+
+@app.command("report")
+def report(
+    mined: Mined,
+    registry: Root,
+    holdout_share: Share = 0.02,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write the report here.")] = None,
+    act: Annotated[bool, typer.Option("--act", help="Roll back, stop or withdraw what the bounds say harms.")] = False,
+) -> None:
+    """CPDR of the arms with intervals that hold at every look, sample-ratio check, groups, win and loss per pair."""
+    from jobs.experiment.watch import act as do
+    from jobs.experiment.watch import actions
+    from rewrite.registry import Registry
+
+    opened = Registry(registry)
+    made = make(mined, opened.resolve("champion"), opened.resolve("challenger"), _expected(registry, holdout_share))
+    wanted = actions(made)
+    made["actions"] = [asdict(action) for action in wanted]
+    print_report(made)
+    if json_out is not None:
+        json_out.write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if act:
+        for line in do(opened, wanted, "reprise experiment"):
+            typer.echo(line)
+
+
+def _expected(registry: Path, holdout_share: float) -> dict[str, float]:
+    from rewrite.assignment import Experiment
+
+    path = registry / "experiment.json"
+    experiment = Experiment("", holdout_share)
+    if path.is_file():
+        experiment = Experiment.of(json.loads(path.read_text(encoding="utf-8")))
+    return {str(arm): share for arm, share in experiment.expected(time.time()).items()}
+
+
+def make(mined: Path, champion: str | None, challenger: str | None, expected: dict[str, float]) -> dict[str, Any]:
+    """The report of a mining run, as plain values.
+
+    Raises:
+        ValueError: no turn was asked of Reprise.
+    """
+    from jobs.experiment.compare import against, by_group, cpdr, sample_ratio
+    from jobs.experiment.logs import arms_of, asked_turns, shown_pairs
+    from jobs.experiment.pairs import base_success, pair_results
+
+    turns = asked_turns(mined)
+    arms, shown = arms_of(turns, challenger), shown_pairs(turns)
+    compared: dict[str, Any] = {"champion": {**against(arms, "champion", "holdout"), "against": "holdout"}}
+    if arms.of("challenger").any():
+        compared["challenger"] = {**against(arms, "challenger", "champion"), "against": "champion"}
+    return {
+        "turns": turns.num_rows,
+        "champion": champion,
+        "challenger": challenger,
+        "cpdr": {name: cpdr(arms, name).value for name in arms.names if arms.of(name).any()},
+        "arms": compared,
+        "sample_ratio": sample_ratio(arms, expected),
+        "groups": by_group(arms, "champion", "holdout"),
+        "pairs": [asdict(pair) for pair in pair_results(shown, base_success(shown))],
+    }
+
+
+def print_report(made: dict[str, Any]) -> None:
+    """Print the arms, the split, the groups and the pairs that call for something."""
+    for name, r in made["arms"].items():
+        change, valid = r["change"], r["always_valid"]
+        typer.echo(
+            f"{name} against {r['against']}: CPDR {_rate(r['treated']['value'])} against "
+            f"{_rate(r['control']['value'])}, change {_points(change)}; "
+            f"at every look {_points(valid)}, p {valid['p_value']:.3g}"
+            f"{'' if r['enough_users'] else ' (too few users to act on)'}{'  HARM' if r['harm'] else ''}"
+        )
+    ratio = made["sample_ratio"]
+    p_value = "-" if ratio["p_value"] is None else f"{ratio['p_value']:.3g}"
+    typer.echo(f"users per arm {ratio['users']}, p {p_value}: the split is {'sound' if ratio['sound'] else 'BROKEN'}")
+    for g in made["groups"]:
+        typer.echo(f"  {g['group']} {g['value']}: change {_points(g['change'])}")
+    marked = [pair for pair in made["pairs"] if pair["verdict"] != "watch"]
+    typer.echo(f"{len(made['pairs'])} pairs shown, {len(marked)} with a verdict")
+    for pair in sorted(marked, key=lambda p: p["verdict"] != "withdraw")[:20]:
+        counts = f"{pair['wins']} wins, {pair['losses']} losses"
+        typer.echo(f"  {pair['verdict']}: {pair['source']!r} → {pair['target']!r}  {counts}")
+
+
+def _rate(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
+def _points(interval: dict[str, float | None]) -> str:
+    value, low, high = (
+        "-" if interval[name] is None else f"{100 * (interval[name] or 0.0):+.2f}" for name in ("value", "low", "high")
+    )
+    return f"{value} points [{low}, {high}]"

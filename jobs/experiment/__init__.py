@@ -1,0 +1,1 @@
+"""Experiments with users: who gets what, what came of it, and stopping harm."""

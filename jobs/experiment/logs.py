@@ -1,0 +1,58 @@
+"""Logged turns as an experiment's arms and shown pairs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jobs.experiment.compare import Arms
+from jobs.experiment.pairs import Shown
+from rewrite.text import normalise
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+GROUPS = ("domain", "device")
+NAMES = ("holdout", "champion", "challenger")
+
+
+def asked_turns(mined: Path) -> "pa.Table":
+    """The turns of a mining run on which Reprise was asked, by time.
+
+    Raises:
+        ValueError: there is none.
+    """
+    import pyarrow.compute as pc
+
+    from jobs.learn import read_table
+
+    turns = read_table(mined, "turns")
+    kept = turns.filter(pc.is_valid(turns["rewrite"])).sort_by("timestamp")
+    if not kept.num_rows:
+        raise ValueError(f"{mined} has no turn on which Reprise was asked; expected logs with `rewrite` (docs/log.md)")
+    return kept
+
+
+def arms_of(turns: "pa.Table", challenger: str | None) -> Arms:
+    """Arms as the log says: held out, decided by the bundle `challenger`, or by any other."""
+    users: dict[str, int] = {}
+    rows = np.array([users.setdefault(user, len(users)) for user in turns["user_id"].to_pylist()], dtype=np.int64)
+    arm = np.array([_arm(r, challenger) for r in turns["rewrite"].to_pylist()], dtype=np.int64)
+    groups = {name: turns[name].to_pylist() for name in GROUPS if name in turns.column_names}
+    return Arms(NAMES, np.asarray(turns["defect_probability"], dtype=np.float64), arm, rows, groups)
+
+
+def _arm(rewrite: dict[str, Any], challenger: str | None) -> int:
+    if rewrite["holdout"]:
+        return 0
+    return 2 if challenger is not None and rewrite["bundle"] == challenger else 1
+
+
+def shown_pairs(turns: "pa.Table") -> list[Shown]:
+    """The turns for which a rewrite was found."""
+    columns = (turns[name].to_pylist() for name in ("text", "rewrite", "user_id", "defect_probability"))
+    return [
+        Shown(text, normalise(r["text"]), user, bool(r["holdout"]), defect)
+        for text, r, user, defect in zip(*columns, strict=True)
+        if r["text"] is not None
+    ]
