@@ -48,6 +48,10 @@ def run(
     incidents: Annotated[Path | None, typer.Option(help="JSON lines of requests with a known right answer.")] = None,
     blocked: Annotated[Path | None, typer.Option(help="Texts that may never come out, one a line.")] = None,
     forget: Annotated[Path | None, typer.Option(help="User ids, one a line, of whom no trace may remain.")] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="The service's state folder: its exposures, forgotten users and blocked texts.")
+    ] = None,
+    prove: Annotated[bool, typer.Option(help="Publish only what the exposure log proves better.")] = False,
     min_users: Annotated[int, typer.Option(help="Distinct users a text must have worked for to be global.")] = 5,
     steps: Annotated[int, typer.Option(min=0, help="Training steps of the generator; 0 trains none.")] = 2500,
     harm: Annotated[float, typer.Option(min=0, max=1, help="Share of good turns that may be rewritten wrong.")] = 0.002,
@@ -83,8 +87,8 @@ def run(
         Limits.read(gates),
         replayed=replayed,
         incidents=incidents,
-        blocked=_lines(blocked),
-        forget=forget,
+        prove=prove,
+        **_orders(registry, state, blocked, forget),
         memory=memory,
         cores=cores or None,
     )
@@ -105,11 +109,33 @@ def run(
         raise typer.Exit(GATE_FAILED)
 
 
-def _lines(path: Path | None) -> tuple[str, ...]:
+def _orders(registry: Path, state: Path | None, blocked: Path | None, forget: Path | None) -> dict[str, Any]:
+    """What may not come out, from the files named, the service's orders, and pairs withdrawn by an experiment."""
+    from jobs.experiment.watch import withdrawn
     from rewrite.text import normalise
 
+    texts = {normalise(line) for line in _lines(blocked)}
+    users, epoch, exposures = set(_lines(forget)), 0, None
+    if state is not None:
+        from serving.tombstones import TombstoneLog
+
+        hidden = TombstoneLog(state).hidden
+        texts |= set(hidden.blocked)
+        users |= set(hidden.users)
+        epoch = hidden.epoch
+        exposures = state / "exposures" if (state / "exposures").is_dir() else None
+    return {
+        "blocked": tuple(sorted(texts - {""})),
+        "forgotten": tuple(sorted(users)),
+        "withdrawn": tuple(sorted(withdrawn(registry))),
+        "epoch": epoch,
+        "exposures": exposures,
+    }
+
+
+def _lines(path: Path | None) -> list[str]:
     lines = path.read_text(encoding="utf-8").splitlines() if path is not None else []
-    return tuple(sorted({normalise(line) for line in lines} - {""}))
+    return [line.strip() for line in lines if line.strip()]
 
 
 def run_loop(

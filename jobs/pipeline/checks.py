@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from jobs.offpolicy import JUDGED_BY, LEAST_SUPPORTED, LEAST_USERS
 from jobs.pipeline.gate import Gate
 from jobs.pipeline.profile import drift, unseen
 
@@ -108,6 +109,26 @@ def quality_gates(learned: Mapping[str, float], replayed: Mapping[str, Any], mos
         Gate("quality", "past incidents that came back", None if incidents is None else len(incidents), 0,
              note=_examples(incidents or []), optional=True),
     ]  # fmt: skip
+
+
+def offpolicy_gates(found: Mapping[str, Any] | None, prove: bool) -> list[Gate]:
+    """What the exposure log says: not proven worse, or, where that is asked for, proven better.
+
+    Args:
+        found: as `jobs.offpolicy.judge` gives it; None without exposures.
+        prove: the gain's lower end must be above zero, and the log must support the bundle's actions.
+    """
+    gain = found["gains"][JUDGED_BY] if found else {"low": None, "high": None}
+    support = found["support"] if found else {"supported": None, "effective_users": None}
+    note = "doubly robust, 95 % interval over users" if found else "no exposures in the log"
+    if not prove:
+        return [Gate("quality", "gain off policy, upper end", gain["high"], 0, "at least", note, optional=True)]
+    return [
+        # a gain of exactly nothing is not proven: the smallest number above zero is the threshold
+        Gate("quality", "gain off policy, lower end", gain["low"], 1e-6, "at least", note),
+        Gate("quality", "actions that the log supports", support["supported"], LEAST_SUPPORTED, "at least"),
+        Gate("quality", "effective users of the log", support["effective_users"], LEAST_USERS, "at least"),
+    ]
 
 
 def safety_gates(replayed: Mapping[str, Any], most: Limits) -> list[Gate]:

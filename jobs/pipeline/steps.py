@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.pipeline import checks
-from jobs.pipeline.step import Paths, Step
+from jobs.pipeline.step import Paths, Step, digest
 from jobs.rundir import write_json
 
 if TYPE_CHECKING:
@@ -25,8 +25,11 @@ class Plan:
         logs: files or folders of the interaction log.
         champion: folder of the bundle in force when the run began, None for the first.
         replayed: held-back turns on which champion and challenger are compared, about.
-        incidents, blocked: files with past incidents (JSON lines) and blocked texts (one a line), where there are any.
-        forget: user ids, one a line, of whom no trace may remain.
+        incidents: JSON lines of requests with a known right answer, where there is such a file.
+        blocked, withdrawn: texts that may not come out, and pairs (source, target) that may not be made.
+        forgotten: user ids of whom no trace may remain; `epoch` is the last order of the service that is among them.
+        exposures: folder of the service's exposure log.
+        prove: publish only what is proven better by the exposure log.
     """
 
     logs: tuple[Path, ...]
@@ -37,7 +40,11 @@ class Plan:
     replayed: int = 2_000
     incidents: Path | None = None
     blocked: tuple[str, ...] = ()
-    forget: Path | None = None
+    withdrawn: tuple[tuple[str, str], ...] = ()
+    forgotten: tuple[str, ...] = ()
+    epoch: int = 0
+    exposures: Path | None = None
+    prove: bool = False
     memory: str = "4g"
     cores: int | None = None
     extra: tuple[Step, ...] = field(default=())
@@ -49,29 +56,44 @@ def steps_of(plan: Plan, run_id: str) -> list[Step]:
     from jobs.rundir import sha256
 
     inputs = fingerprints(list(plan.logs))
+    shown = fingerprints([plan.exposures]) if plan.exposures is not None and any(plan.exposures.iterdir()) else []
     champion = plan.champion.name if plan.champion is not None else None
-    files = {name: path and sha256(path) for name, path in (("incidents", plan.incidents), ("forget", plan.forget))}
+    known = plan.incidents and sha256(plan.incidents)
+    taken_out = {"blocked": digest(sorted(plan.blocked)), "withdrawn": digest(sorted(plan.withdrawn))}
     learning = {name: value for name, value in asdict(plan.learning).items() if name != "threads"}
-    judged = {"champion": champion, "replayed": plan.replayed, "blocked": sorted(plan.blocked)}
+    judged = {"champion": champion, "replayed": plan.replayed, "incidents": known, **taken_out}
+    mining = {**plan.mining.as_dict(), "forgotten": digest(sorted(plan.forgotten))}
     return [
-        Step("import", Import(inputs), {"inputs": inputs}),
-        Step("mine", Mine(plan), {**plan.mining.as_dict(), "forget": files["forget"]}, ("import",)),
-        Step("learn", Learn(plan), learning, ("mine",)),
+        Step("import", Import(inputs, shown, plan), {"inputs": inputs, "exposures": shown}, version=2),
+        Step("mine", Mine(plan), mining, ("import",), version=2),
+        Step("learn", Learn(plan), {**learning, **taken_out}, ("mine",), version=2),
         *plan.extra,
-        Step("evaluate", Evaluate(plan), {**judged, "incidents": files["incidents"]}, ("mine", "learn")),
-        Step("gate", GateStep(plan), plan.limits.as_dict(), ("mine", "learn", "evaluate")),
-        Step("seal", Seal(plan, run_id), {"champion": champion, "run": run_id}, ("mine", "learn", "evaluate", "gate")),
+        Step("evaluate", Evaluate(plan), judged, ("mine", "learn"), version=2),
+        Step("gate", GateStep(plan), {**plan.limits.as_dict(), "prove": plan.prove}, ("mine", "learn", "evaluate")),
+        Step(
+            "seal",
+            Seal(plan, run_id),
+            {"champion": champion, "run": run_id, "epoch": plan.epoch},
+            ("mine", "learn", "evaluate", "gate"),
+        ),
     ]
 
 
 @dataclass(frozen=True)
 class Import:
-    """Name the files of this run, so that everything after knows what it read."""
+    """Name the files of this run; where the service kept an exposure log, write them with what it says."""
 
     inputs: list[dict[str, Any]]
+    shown: list[dict[str, Any]]
+    plan: Plan
 
     def __call__(self, folder: Path, needs: Paths, scratch: Path) -> None:
-        write_json(folder / "inputs.json", self.inputs)
+        from jobs.pipeline.importing import exposures, with_exposures
+
+        write_json(folder / "inputs.json", {"logs": self.inputs, "exposures": self.shown})
+        if self.shown and self.plan.exposures is not None:
+            files = [Path(entry["path"]) for entry in self.inputs]
+            with_exposures(files, exposures(self.plan.exposures), folder / "logs")
 
 
 @dataclass(frozen=True)
@@ -84,8 +106,10 @@ class Mine:
         from jobs import mine
         from jobs.mine import Guard
 
-        logs = [Path(entry["path"]) for entry in read(needs["import"] / "inputs.json")]
-        guard = Guard.read(None, None, self.plan.forget)
+        joined = needs["import"] / "logs"
+        named = [Path(entry["path"]) for entry in read(needs["import"] / "inputs.json")["logs"]]
+        logs = [joined] if joined.exists() else named
+        guard = Guard(forgotten=self.plan.forgotten)
         mine.run(logs, folder / "mined", self.plan.mining, guard=guard, memory=self.plan.memory, cores=self.plan.cores)
         _stop_spark()
 
@@ -107,10 +131,12 @@ class Learn:
 
     def __call__(self, folder: Path, needs: Paths, scratch: Path) -> None:
         from jobs import learn
+        from jobs.pipeline.taking_out import take_out
 
-        out = scratch / "bundle"
+        out, plan = scratch / "bundle", self.plan
         if not out.exists():
-            learn.run(needs["mine"] / "mined", out, self.plan.learning)
+            mined = take_out(needs["mine"] / "mined", scratch / "mined", set(plan.blocked), set(plan.withdrawn))
+            learn.run(mined, out, plan.learning)
         shutil.copytree(out, folder / "bundle")
 
 
@@ -144,6 +170,7 @@ class Evaluate:
             "incidents": self._incidents(challenger),
             "blocked": self._blocked(challenger),
             **self._against_champion(judged, ours),
+            "offpolicy": _offpolicy(mined, challenger),
         }  # fmt: skip
         write_json(folder / "evaluation.json", result)
         write_json(folder / "latency.json", {"p95_ms": round(float(np.quantile(ours.latency_ms, 0.95)), 3)})
@@ -169,6 +196,16 @@ class Evaluate:
         return {"champion": replay.figures(theirs), "slices": slices}
 
 
+def _offpolicy(mined: Path, challenger: "Rewriter") -> dict[str, Any] | None:
+    """What the exposure log says of the challenger; None where the log knows of no exposure."""
+    import pyarrow.parquet as pq
+
+    from jobs import offpolicy
+
+    turns = pq.read_table(mined / "turns", columns=["rewrite"])
+    return offpolicy.judge(mined, challenger) if turns["rewrite"].null_count < turns.num_rows else None
+
+
 @dataclass(frozen=True)
 class GateStep:
     """Measure the data, and give every gate its verdict."""
@@ -189,6 +226,7 @@ class GateStep:
         gates = [
             *checks.data_gates(now, before, new_pairs(bundle, champion), limits),
             *checks.quality_gates(learned["figures"], replayed, limits),
+            *checks.offpolicy_gates(replayed["offpolicy"], self.plan.prove),
             *checks.safety_gates(replayed, limits),
             *checks.cost_gates(read(needs["evaluate"] / "latency.json")["p95_ms"], size, limits),
         ]
@@ -228,10 +266,15 @@ class Seal:
         manifest = read(learned / "manifest.json")
         champion = self.plan.champion
         gates = [_timeless(gate) for gate in read(needs["gate"] / "gates.json")]
-        kept = ("config", "data_window", "figures", "deletion_epoch")
+        kept = ("config", "data_window", "figures")
         facts: dict[str, Any] = {name: manifest[name] for name in kept if name in manifest}
         facts |= {"parents": [champion.name] if champion is not None else [], "run": self.run_id}
-        facts |= {"learned": manifest["id"], "mine": needs["mine"].name, "gates": gates}
+        facts |= {
+            "deletion_epoch": self.plan.epoch,
+            "learned": manifest["id"],
+            "mine": needs["mine"].name,
+            "gates": gates,
+        }
 
         def write(out: Path) -> None:
             for name in manifest["files"]:
