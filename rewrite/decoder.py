@@ -20,16 +20,20 @@ _CACHE_ROWS = 2048
 
 @dataclass
 class Packed:
-    """T tokens to run for B queries, with the cache rows they attend to: at most Q tokens and U rows a query.
+    """T tokens to run in G groups that attend to the same cache rows: at most Q tokens and U rows a group.
+
+    A group is a query; or, where all groups have Q tokens, anything that lies within one.
 
     Attributes:
         token_ids, positions: [T].
-        slot: [T] query * Q + place among the query's tokens; None where that is 0 ... T - 1.
+        slot: [T] group * Q + place among the group's tokens; None where that is 0 ... T - 1.
         width: Q.
-        key_rows: [B, U] cache rows, new ones among them; 0 beyond the last.
-        attend: [B, Q, U] whether a token sees a row: its ancestors and itself.
-        key_positions: [B, U].
+        key_rows: [G, U] cache rows, new ones among them; 0 beyond the last.
+        attend: [G, Q, U] whether a token sees a row: its ancestors and itself.
+        key_positions: [G, U].
         path, row: [R, D] cache rows of R paths by position, and [T] the path each token is on.
+        deepest: no position reaches this.
+        new_rows: [T] where the cache keeps the tokens; None for the next T free rows.
     """
 
     token_ids: Tensor
@@ -41,17 +45,19 @@ class Packed:
     key_positions: Tensor
     path: Tensor
     row: Tensor
+    deepest: int
+    new_rows: Tensor | None = None
 
-    def spread(self, values: Tensor) -> Tensor:
-        """[T, ...] -> [B, Q, ...], zero where a query has fewer tokens."""
-        shape = (len(self.key_rows), self.width, *values.shape[1:])
+    def spread(self, values: Tensor, groups: int) -> Tensor:
+        """[T, ...] -> [G, Q, ...], zero where a group has fewer tokens; without `slot`, into any number of groups."""
         if self.slot is None:
-            return values.view(shape)
+            return values.view(groups, -1, *values.shape[1:])
+        shape = (groups, self.width, *values.shape[1:])
         flat = values.new_zeros(shape[0] * shape[1], *values.shape[1:])
         return flat.index_copy_(0, self.slot, values).view(shape)
 
     def gather(self, values: Tensor) -> Tensor:
-        """[B, Q, H] -> [T, H]."""
+        """[G, Q, H] -> [T, H]."""
         flat = values.reshape(-1, values.shape[2])
         return flat if self.slot is None else flat.index_select(0, self.slot)
 
@@ -72,13 +78,15 @@ class TreeCache:
     cross_bias: Tensor | None
     size: int = 0
 
-    def reserve(self, count: int) -> int:
-        """Make room for `count` more rows; returns the first of them."""
-        first = self.size
+    def reserve(self, packed: Packed) -> slice | Tensor:
+        """Where the tokens' keys and values go; makes room unless `packed` says where."""
+        if packed.new_rows is not None:
+            return packed.new_rows
+        first, count = self.size, len(packed.token_ids)
         self.size += count
         if self.size > len(self.kv[0]):
             self.kv = [_grown(rows, max(self.size, 2 * len(rows)), first) for rows in self.kv]
-        return first
+        return slice(first, self.size)
 
     def keep(self, queries: Tensor) -> None:
         """Drop the encoder states of all but the given queries, which are renumbered in this order."""
@@ -93,7 +101,9 @@ def _grown(rows: Tensor, capacity: int, used: int) -> Tensor:
 
 
 class TreeDecoder(ABC):
-    """Decoder of one model, run over packed tree nodes."""
+    """Decoder of one model, run over packed tree nodes. `keeps_rows`: its cache keeps tokens where it is told to."""
+
+    keeps_rows = False
 
     def __init__(self, model: Any) -> None:
         # The model is not kept: decoders are remembered by model, and must not keep it alive.
@@ -146,6 +156,7 @@ def _side_by_side(*modules: Any) -> Layer:
 class _CachedDecoder(TreeDecoder):
     """What the T5 and the BART families share: attention over the tree cache and over the encoder states."""
 
+    keeps_rows = True
     heads: int
     scale: float
     own: list[Layer]
@@ -159,11 +170,13 @@ class _CachedDecoder(TreeDecoder):
         inner = cross[0][0].shape[1] * cross[0][0].shape[3]
         return TreeCache([states.new_empty(_CACHE_ROWS, 2 * inner) for _ in cross], cross, bias)
 
-    def _attend_path(self, qkv: Tensor, layer: int, first: int, cache: TreeCache, p: Packed, bias: Tensor) -> Tensor:
+    def _attend_path(
+        self, qkv: Tensor, layer: int, place: slice | Tensor, cache: TreeCache, p: Packed, bias: Tensor
+    ) -> Tensor:
         """Attend to ancestors. `qkv` [T, 3 * inner]; returns [T, inner]."""
         inner = qkv.shape[1] // 3
         stored = cache.kv[layer]
-        stored[first : first + len(qkv)] = qkv[:, inner:]
+        stored[place] = qkv[:, inner:]
         kv = stored.index_select(0, p.key_rows.view(-1)).view(*p.key_rows.shape, 2 * inner)
         return self._attend(
             qkv[:, :inner], _heads(kv[..., :inner], self.heads), _heads(kv[..., inner:], self.heads), bias, p
@@ -174,9 +187,9 @@ class _CachedDecoder(TreeDecoder):
         return self._attend(query, *cache.cross[layer], cache.cross_bias, p)
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, p: Packed) -> Tensor:
-        spread = _heads(p.spread(query), self.heads)
+        spread = _heads(p.spread(query, len(key)), self.heads)
         out = F.scaled_dot_product_attention(spread, key, value, attn_mask=bias, scale=self.scale)
-        return p.gather(out.transpose(1, 2).reshape(len(key), p.width, -1))
+        return p.gather(out.transpose(1, 2).flatten(2))
 
 
 def _heads(rows: Tensor, heads: int) -> Tensor:
@@ -185,7 +198,7 @@ def _heads(rows: Tensor, heads: int) -> Tensor:
 
 
 def _hard_bias(attend: Tensor, dtype: torch.dtype) -> Tensor:
-    """[B, 1, Q, U] 0 where attended, else -inf."""
+    """[G, 1, Q, U] 0 where attended, else -inf."""
     bias = torch.zeros(attend.shape, dtype=dtype, device=attend.device)
     return bias.masked_fill_(~attend, -math.inf).unsqueeze(1)
 
@@ -217,11 +230,11 @@ class BartDecoder(_CachedDecoder):
         if self.embed_scale != 1.0:
             hidden = hidden * self.embed_scale
         hidden = self.embed_norm(hidden + self.position_rows[packed.positions])
-        first = cache.reserve(len(hidden))
+        place = cache.reserve(packed)
         bias = _hard_bias(packed.attend, hidden.dtype)
         for index, block in enumerate(self.blocks):
             qkv = self.own[index](self._before(hidden, block.own_norm))
-            attended = block.own_out(self._attend_path(qkv, index, first, cache, packed, bias))
+            attended = block.own_out(self._attend_path(qkv, index, place, cache, packed, bias))
             hidden = self._after(hidden + attended, block.own_norm)
             query = block.cross_query(self._before(hidden, block.cross_norm))
             attended = block.cross_out(self._attend_encoder(query, index, cache, packed))
@@ -270,24 +283,24 @@ class T5Decoder(_CachedDecoder):
 
     def step(self, cache: TreeCache, packed: Packed) -> Tensor:
         hidden: Tensor = self.embed(packed.token_ids)
-        first = cache.reserve(len(hidden))
+        place = cache.reserve(packed)
         hard = bias = _hard_bias(packed.attend, hidden.dtype)
-        distance = packed.spread(packed.positions)[:, :, None] - packed.key_positions[:, None, :]
+        distance = packed.spread(packed.positions, len(packed.key_rows))[:, :, None] - packed.key_positions[:, None, :]
         for index, layer in enumerate(self.blocks):
             own, cross = layer[0].SelfAttention, layer[1].EncDecAttention
             if own.has_relative_attention_bias:  # only the first layer of T5 has a table, every layer of UMT5
-                bias = hard + self._relative_bias(own, distance)
+                bias = hard + self._relative_bias(own, distance, packed.deepest)
             qkv = self.own[index](layer[0].layer_norm(hidden))
-            hidden = hidden + own.o(self._attend_path(qkv, index, first, cache, packed, bias))
+            hidden = hidden + own.o(self._attend_path(qkv, index, place, cache, packed, bias))
             query = cross.q(layer[1].layer_norm(hidden))
             hidden = hidden + cross.o(self._attend_encoder(query, index, cache, packed))
             hidden = layer[2](hidden)
         return self.head(self.final_norm(hidden) * self.rescale).float()
 
-    def _relative_bias(self, own: Any, distance: Tensor) -> Tensor:
-        """[B, heads, Q, U] of the distances [B, Q, U]."""
-        distance = distance.clamp(min=0)
-        back = -torch.arange(int(distance.max()) + 1, device=distance.device)
+    def _relative_bias(self, own: Any, distance: Tensor, deepest: int) -> Tensor:
+        """[G, heads, Q, U] of the distances [G, Q, U], clamped to 0 ... deepest - 1."""
+        distance = distance.clamp(0, deepest - 1)
+        back = -torch.arange(deepest, device=distance.device)
         buckets = {
             "num_buckets": own.relative_attention_num_buckets,
             "max_distance": own.relative_attention_max_distance,

@@ -113,7 +113,7 @@ def _agrees(model: Any, decoder: TreeDecoder) -> bool:
     places = torch.arange(5, device=device)
     packed = Packed(
         path, places, None, 5, places[None], places <= places[None, :, None],
-        places[None], places[None], torch.zeros_like(places),
+        places[None], places[None], torch.zeros_like(places), 5,
     )  # fmt: skip
     with torch.inference_mode():
         ours = decoder.step(decoder.encode(model, source, torch.ones_like(source)), packed)

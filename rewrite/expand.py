@@ -42,6 +42,11 @@ class Packing:
     ahead: int = 100
     ahead_of_all: int = 4096
 
+    def takes_whole(self, tokens: Array, members: Array, k: int) -> Array:
+        """[B] whether sets of so many tokens and members are run in one forward."""
+        whole: Array = tokens <= np.where(members <= k, self.ahead_of_all, self.ahead)
+        return whole
+
     @classmethod
     def of(cls, device: str) -> "Packing":
         """What suits a device: an accelerator takes far more tokens in the time of one forward."""

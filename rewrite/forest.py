@@ -6,14 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from rewrite.trie import TriePart, spell
-from rewrite.trie_build import Array, ragged_range
+from rewrite.trie_build import Array, TrieArrays, ragged_range
 
 _SMALL_NODES = 1 << 16  # parts up to this size are copied side by side; larger ones stay where they are
 
 
 @dataclass(frozen=True)
-class _Segment:
-    """Arrays searched together; `node_start` and `label_start` number them within the forest."""
+class Segment:
+    """Arrays searched together; `node_start` and `label_start` number them within the forest.
+
+    Attributes:
+        labels: [L]. starts, stops: [N] where labels begin and end. first, last: [N] where children begin and end.
+        dead: [N] nodes cut out, or None. whole: the index that this segment is, if it is one.
+    """
 
     node_start: int
     label_start: int
@@ -25,6 +30,7 @@ class _Segment:
     first: Array
     last: Array
     dead: Array | None
+    whole: TrieArrays | None = None
 
 
 class Forest:
@@ -36,7 +42,7 @@ class Forest:
         groups = ([small] if small else []) + [[p] for p in large]
         self._parts = parts
         self.root = np.zeros(len(parts), np.int64)
-        self.segments: list[_Segment] = []
+        self.segments: list[Segment] = []
         node, label = 0, 0
         for group in groups:
             for p in group:
@@ -60,6 +66,11 @@ class Forest:
             value = getattr(segment, name)[rows[inside] - start].astype(np.int64)
             out[inside] = value + getattr(segment, shift) if shift else value
         return out
+
+    def widest(self, count: int) -> int:
+        """The most children that `count` nodes have together."""
+        fans = np.concatenate([part.arrays.widest_fans[:count] for part in self._parts])
+        return max(int(np.sort(fans)[-count:].sum()), 1)
 
     def span(self, nodes: Array) -> tuple[Array, Array]:
         """Where the labels of `nodes` begin and end."""
@@ -107,7 +118,7 @@ class Forest:
         return out
 
 
-def _segment(parts: list[TriePart], node_start: int, label_start: int) -> _Segment:
+def _segment(parts: list[TriePart], node_start: int, label_start: int) -> Segment:
     arrays = [part.arrays for part in parts]
     nodes, labels = [a.node_count for a in arrays], [len(a.labels) for a in arrays]
     dead = None
@@ -117,7 +128,7 @@ def _segment(parts: list[TriePart], node_start: int, label_start: int) -> _Segme
     if len(parts) == 1:
         a = arrays[0]
         columns = (a.labels, a.label_start[:-1], a.label_start[1:], a.first_child[:-1], a.first_child[1:])
-        return _Segment(node_start, label_start, nodes[0], labels[0], *columns, dead)
+        return Segment(node_start, label_start, nodes[0], labels[0], *columns, dead, a)
     at_label, at_node = np.cumsum([0, *labels[:-1]]), np.cumsum([0, *nodes[:-1]])
     columns = (
         np.concatenate([a.labels for a in arrays]),
@@ -126,4 +137,4 @@ def _segment(parts: list[TriePart], node_start: int, label_start: int) -> _Segme
         np.concatenate([a.first_child[:-1] + at for a, at in zip(arrays, at_node, strict=True)]),
         np.concatenate([a.first_child[1:] + at for a, at in zip(arrays, at_node, strict=True)]),
     )
-    return _Segment(node_start, label_start, sum(nodes), sum(labels), *columns, dead)
+    return Segment(node_start, label_start, sum(nodes), sum(labels), *columns, dead)

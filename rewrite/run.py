@@ -126,8 +126,7 @@ class Run:
         self.row_position = np.zeros(2048, np.int64)
         self.row_token = np.zeros(2048, np.int64)
         # Where all members are wanted, or the set is tiny, nothing is gained by looking at the scores in between.
-        whole = np.where(plan.members <= k, packing.ahead_of_all, packing.ahead)
-        self.whole = np.where(plan.tokens <= whole, plan.tokens + 1, 0)
+        self.whole = np.where(packing.takes_whole(plan.tokens, plan.members, k), plan.tokens + 1, 0)
         self.forwards = self.tokens = 0
         self._open_roots()
 
@@ -267,6 +266,7 @@ class Run:
             self._tensor(positions),
             self._tensor(path),
             self._tensor(step.row),
+            path.shape[1],
         )
 
     def _slots(self, step: Step) -> Array:

@@ -16,7 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rewrite.decoder import TreeDecoder
 from rewrite.decoders import tree_decoder
+from rewrite.device_run import DevicePacking, DeviceRun
 from rewrite.expand import Packing
 from rewrite.guide import Guide
 from rewrite.run import Budget, Plan, Run
@@ -63,7 +65,7 @@ def search(
     prove: int | None = None,
     max_forwards: int = 256,
     max_ms: float | None = None,
-    packing: Packing | None = None,
+    packing: Packing | DevicePacking | None = None,
     encoder_states: Tensor | None = None,
     stats: SearchStats | None = None,
 ) -> list[list[Candidate]]:
@@ -79,7 +81,8 @@ def search(
         max_forwards: decoder forwards a query may take part in; counted per query, so that its result does not
             depend on its batch.
         max_ms: wall time for the whole batch, encoder excluded; None for no limit.
-        packing: how much goes into one forward; None for what suits the device.
+        packing: how much goes into one forward, and whether the search stays on the device (`DevicePacking`); None for
+            what suits the device.
         encoder_states: [B, S, H] last hidden states of the encoder, if they are known already.
         stats: filled in with what the search cost.
 
@@ -104,23 +107,26 @@ def search(
         decoder = tree_decoder(model)
         plan.check(decoder)
         cache = decoder.encode(model, input_ids, mask, encoder_states)
-        budget = Budget(max_forwards, max_ms)
-        run = Run(
-            decoder,
-            cache,
-            plan,
-            k,
-            min(k, prove or k),
-            budget,
-            packing or Packing.of(mask.device.type),
-            _start_id(model),
-            Guide(input_ids.cpu().numpy(), mask.cpu().numpy()),
-            mask.device,
-        )
+        how = packing or _suited(mask.device, decoder, plan, k)
+        budget, proving, start_id = Budget(max_forwards, max_ms), min(k, prove or k), _start_id(model)
+        run: Run | DeviceRun
+        if isinstance(how, DevicePacking):
+            run = DeviceRun(decoder, cache, plan, k, proving, budget, how, start_id, mask.device)
+        else:
+            guide = Guide(input_ids.cpu().numpy(), mask.cpu().numpy())
+            run = Run(decoder, cache, plan, k, proving, budget, how, start_id, guide, mask.device)
         run.finish()
     if stats is not None:
         stats.forwards, stats.tokens, stats.query_forwards = run.forwards, run.tokens, run.spent.tolist()
-    return _candidates(run, plan, queries)
+    return _candidates(run, plan, queries, k)
+
+
+def _suited(device: torch.device, decoder: TreeDecoder, plan: Plan, k: int) -> Packing | DevicePacking:
+    """On the device, unless one forward is enough for all, or the decoder has to be driven from the host."""
+    packing = Packing.of(device.type)
+    if device.type != "cuda" or not decoder.keeps_rows or packing.takes_whole(plan.tokens, plan.members, k).all():
+        return packing
+    return DevicePacking()
 
 
 @contextmanager
@@ -156,20 +162,20 @@ def _per_query(tries: Tries | TokenTrie, count: int) -> list[list[TokenTrie]]:
     return [list(each) for each in tries]  # type: ignore[arg-type]
 
 
-def _candidates(run: Run, plan: Plan, queries: list[list[TokenTrie]]) -> list[list[Candidate]]:
-    """Results as Python objects, each checked against the tries in force."""
+def _candidates(run: Run | DeviceRun, plan: Plan, queries: list[list[TokenTrie]], k: int) -> list[list[Candidate]]:
+    """Results as Python objects, each text once, checked against the tries in force."""
     node, log_prob = run.best.node, run.best.log_prob
     spelled = iter(plan.forest.spell(node[node >= 0]))
     results = []
     for query, tries in enumerate(queries):
-        found = []
+        found: dict[tuple[int, ...], Candidate] = {}
         for rank in np.flatnonzero(node[query] >= 0):
-            token_ids = next(spelled)
+            token_ids = tuple(next(spelled))
             holders = tuple(place for place, trie in enumerate(tries) if token_ids in trie)
-            if holders:
+            if holders and token_ids not in found:
                 score = float(log_prob[query, rank])
-                found.append(Candidate(tuple(token_ids), score, bool(score >= run.left[query]), holders))
-        results.append(found)
+                found[token_ids] = Candidate(token_ids, score, bool(score >= run.left[query]), holders)
+        results.append(list(found.values())[:k])
     return results
 
 

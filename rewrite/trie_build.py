@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 MAX_TOKEN_ID = 2**31 - 1
+WIDEST = 256  # nodes with most children that are remembered
 _CHUNK_ROWS = 1 << 20  # rows handled at once: bounds the index arrays while building
 _KEY_BYTES = 48  # sorted by these first; longer sequences that agree so far are sorted again in full
 
@@ -54,6 +55,13 @@ class TrieArrays:
     def largest_id(self) -> int:
         """The largest token id of any label; 0 without labels."""
         return int(self.labels.max()) if len(self.labels) else 0
+
+    @cached_property
+    def widest_fans(self) -> Array:
+        """How many children the `WIDEST` nodes with most have, most first."""
+        fans = np.diff(self.first_child).astype(np.int64)
+        widest: Array = -np.sort(-(fans if len(fans) <= WIDEST else np.partition(fans, -WIDEST)[-WIDEST:]))
+        return widest
 
     @property
     def nbytes(self) -> int:
