@@ -20,10 +20,13 @@ from jobs import (
     import_ubi,
     learn,
     mine,
+    nlu,
     offpolicy,
+    retrain,
     rewrite,
     run,
     run_demo,
+    select,
     serve,
     simulate,
 )
@@ -41,6 +44,9 @@ app.command("run")(run.run)
 app.add_typer(bundles.app, name="bundles")
 app.add_typer(ab.app, name="experiment")
 app.command("offpolicy")(offpolicy.offpolicy)
+app.add_typer(nlu.app, name="nlu")
+app.command("select")(select.select)
+app.command("retrain")(retrain.retrain)
 app.command("serve")(serve.serve)
 app.command("serve-key")(serve.serve_key)
 app.command("forget")(serve.forget)
