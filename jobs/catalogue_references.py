@@ -1,0 +1,149 @@
+"""References that answer from a catalogue: nearest text, spelling correction, dense retrieval, mined look-up.
+
+Each is fitted to a catalogue and to (heard, meant) pairs, as far as it learns from them, and then answers any queries:
+
+    reference = fit("dense retrieval", texts, pairs, seed=0)
+    answers = reference.answer(queries)          # Answers: a text or None each, and a confidence
+
+Confidences order one reference's own answers and mean nothing across references: `jobs.operating_point` turns held-back
+history into the confidence from which a reference may act.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.references import Answers, nearest
+
+Pairs = Sequence[tuple[str, str]]
+"""(heard, meant), both normalised."""
+
+
+class Reference(Protocol):
+    """Answers queries with texts of the catalogue it was fitted to."""
+
+    def answer(self, queries: Sequence[str]) -> Answers:
+        """A text, or None, for each of N queries, and confidences of shape (N,), 0 where None.
+
+        A query that is itself in the catalogue is left alone. The same query gets the same answer in any batch.
+        """
+        ...
+
+
+class NearestText:
+    """The text of highest character ratio, which is the confidence (0-100)."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts = texts
+
+    def answer(self, queries: Sequence[str]) -> Answers:
+        """The nearest text of each query, however far."""
+        return nearest(queries, self._texts, 0.0)
+
+
+class MinedLookUp:
+    """What a query that was heard before mostly meant; the confidence is how many pairs say so."""
+
+    def __init__(self, pairs: Pairs) -> None:
+        meant: dict[str, Counter[str]] = {}
+        for heard, target in pairs:
+            if heard != target:
+                meant.setdefault(heard, Counter())[target] += 1
+        self._best = {heard: min(counts.items(), key=lambda c: (-c[1], c[0])) for heard, counts in meant.items()}
+
+    def answer(self, queries: Sequence[str]) -> Answers:
+        """None for a query that no pair begins with."""
+        found = [self._best.get(query) for query in queries]
+        return Answers(
+            tuple(pair and pair[0] for pair in found), np.array([float(pair[1]) if pair else 0.0 for pair in found])
+        )
+
+
+class SpellingCorrection:
+    """SymSpell's compound correction into the catalogue's words, then the nearest text of the catalogue.
+
+    The confidence is the ratio (0-100) of the corrected query with that text.
+    Source: Garbe's symmetric delete algorithm as in symspellpy, `lookup_compound`, which also splits and joins words.
+
+    Raises:
+        ModuleNotFoundError: the extra `retrieval` is not installed.
+    """
+
+    def __init__(self, texts: Sequence[str], edits: int = 2) -> None:
+        from symspellpy import SymSpell
+
+        self._texts, self._edits = texts, edits
+        self._speller = SymSpell(max_dictionary_edit_distance=edits)
+        for word, count in sorted(Counter(word for text in texts for word in text.split()).items()):
+            self._speller.create_dictionary_entry(word, count)
+
+    def answer(self, queries: Sequence[str]) -> Answers:
+        """Correct, then look for the nearest text; a correction that is in the catalogue is as sure as can be."""
+        members = set(self._texts)
+        corrected = [query if query in members else self._corrected(query) for query in queries]
+        exact = [text in members for text in corrected]
+        near = nearest(corrected, self._texts, 0.0)
+        found = [c if e else t for c, e, t in zip(corrected, exact, near.rewrites, strict=True)]
+        confidence = np.where(exact, 100.0, near.confidence)
+        return left_alone(queries, members, found, confidence)
+
+    def _corrected(self, query: str) -> str:
+        found = self._speller.lookup_compound(query, max_edit_distance=self._edits) if query else []
+        return found[0].term if found else query
+
+
+def left_alone(
+    queries: Sequence[str], members: set[str], found: Sequence[str | None], confidence: NDArray[np.float64]
+) -> Answers:
+    """Answers without those to queries that are members themselves."""
+    kept = [None if query in members else text for query, text in zip(queries, found, strict=True)]
+    return Answers(tuple(kept), np.where([text is None for text in kept], 0.0, confidence).astype(np.float64))
+
+
+FITTED: Mapping[str, Callable[[Sequence[str], Pairs, int], Reference]] = {
+    "nearest text": lambda texts, pairs, seed: NearestText(texts),
+    "mined look-up": lambda texts, pairs, seed: MinedLookUp(pairs),
+    "SymSpell, then nearest": lambda texts, pairs, seed: SpellingCorrection(texts),
+}
+"""How each reference is made of a catalogue, pairs, and a seed."""
+
+
+def fit(name: str, texts: Sequence[str], pairs: Pairs, seed: int = 0) -> Reference:
+    """Fit one of FITTED to a catalogue of distinct texts and to (heard, meant) pairs.
+
+    Raises:
+        ValueError: no such reference, or an empty catalogue. ModuleNotFoundError: it needs the extra `retrieval`.
+    """
+    if name not in FITTED:
+        raise ValueError(f"unknown reference {name!r}; expected one of {', '.join(FITTED)}")
+    if not texts:
+        raise ValueError(f"cannot fit {name!r} to an empty catalogue; are there any texts in force?")
+    return FITTED[name](texts, pairs, seed)
+
+
+def out_of_fold(
+    name: str,
+    queries: Sequence[str],
+    meant: Sequence[str],
+    fold: NDArray[np.int64],
+    texts: Sequence[str],
+    seed: int = 0,
+) -> Answers:
+    """Answers of N queries by a reference that was fitted, for each fold, to the pairs of the other folds.
+
+    Args:
+        fold: of each query, shape (N,); queries of one meant text should share theirs.
+    """
+    rewrites: list[str | None] = [None] * len(queries)
+    confidence = np.zeros(len(queries))
+    for number in np.unique(fold):
+        pairs = [(q, t) for q, t, f in zip(queries, meant, fold, strict=True) if f != number]
+        rows = np.flatnonzero(fold == number)
+        answers = fit(name, texts, pairs, seed).answer([queries[row] for row in rows.tolist()])
+        confidence[rows] = answers.confidence
+        for row, text in zip(rows.tolist(), answers.rewrites, strict=True):
+            rewrites[row] = text
+    return Answers(tuple(rewrites), confidence)
