@@ -3,8 +3,9 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 
 from serving import admin, health, problems, routes, schemas
 from serving.edge import Edge, request_id
@@ -32,8 +33,6 @@ def create_app(service: Service, keyring: Keyring, page: APIRouter | None = None
     app.state.keyring = keyring
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(404, _refused)
-    app.add_exception_handler(405, _refused)
     app.include_router(health.router)
     app.include_router(routes.router, dependencies=[Depends(needs(keyring, "use"))])
     app.include_router(admin.router, dependencies=[Depends(needs(keyring, "admin"))])

@@ -180,6 +180,7 @@ async def serve(
             watch = asyncio.create_task(_watch_keys(keyring, service.metrics, config.watch_s))
             app = create_app(service, keyring, page)
             server = Server(_uvicorn(config, app), service, config.grace_s)
+            app.state.server = server
             if started is not None:
                 started(app, listener.getsockname()[1])
             try:
