@@ -47,6 +47,9 @@ class PretrainedEncoder(nn.Module):
         layer: nn.Module = self.model.get_input_embeddings()
         return layer
 
+    def meet(self, heard: Sequence[Sequence[str]]) -> None:
+        """Nothing is cached."""
+
     def batch(self, heard: Sequence[Sequence[str]]) -> Batch:
         # an empty word has no sub-word at all; a full stop stands for it
         said = [[word or "." for word in utterance] for utterance in heard]

@@ -39,6 +39,11 @@ class Encoder(Protocol):
     def embedding(self) -> nn.Module:
         """The layer whose output (B, P, E) is attributed; it takes `input_ids`."""
 
+    def meet(self, heard: Sequence[Sequence[str]]) -> None:
+        """Be told all that training will read: what is cached must not depend on the order of the batches, or a
+        resumed run would round otherwise.
+        """
+
     def batch(self, heard: Sequence[Sequence[str]]) -> Batch:
         """Read B utterances, each a list of at least one word."""
 
@@ -134,6 +139,11 @@ class CompactEncoder(nn.Module):
     @property
     def embedding(self) -> nn.Module:
         return self.words
+
+    def meet(self, heard: Sequence[Sequence[str]]) -> None:
+        for said in heard:
+            for word in said:
+                self.words.row(word)
 
     def batch(self, heard: Sequence[Sequence[str]]) -> Batch:
         length = max(map(len, heard))

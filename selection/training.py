@@ -135,6 +135,7 @@ def train(
     model.labels.check(utterances)
     rows = Prepared.of(utterances, model.labels)
     lengths = np.array([len(heard) for heard in rows.heard])
+    model.encoder.meet(rows.heard)
     steps = steps_of(len(lengths), config)
     optimizer = _optimizer(model, config.learning_rate, config.weight_decay)
     run = _run_id(model, config, utterances)
@@ -168,6 +169,7 @@ def warm_train(model: Nlu, old: Prepared, new: Prepared | None, config: WarmConf
     """
     fresh = new if new is not None and len(new.heard) else None
     both = old + fresh if fresh else old
+    model.encoder.meet(both.heard)
     training = TrainingConfig(learning_rate=config.learning_rate, seed=config.seed, warmup_steps=5)
     optimizer = _optimizer(model, config.learning_rate, training.weight_decay)
     draw = np.random.default_rng([config.seed, 1])
