@@ -5,7 +5,7 @@ pickle.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,10 @@ from rewrite.features import CANDIDATE_FEATURES, TURN_FEATURES
 
 Space = Literal["personal", "global"]
 SPACES: tuple[Space, Space] = ("personal", "global")
+
+
+LIKELY = 0.5
+"""Share of the best global candidate's expected gain that a personal one needs to go before it."""
 
 
 @dataclass(frozen=True)
@@ -169,12 +173,21 @@ def expected_gain(p_fail: float, p_right: np.ndarray, same_reading: np.ndarray) 
 
 
 def choose(candidates: Sequence[Candidate], gain_thresholds: Mapping[str, float]) -> Candidate | None:
-    """Personal before global: the best personal candidate above its threshold, else the best global one, else None."""
-    for space in SPACES:
-        likely = [c for c in candidates if c.space == space and c.gain > gain_thresholds[space]]
-        if likely:
-            return max(likely, key=lambda c: (c.gain, c.p_right, c.text))
-    return None
+    """Personal before global: the best personal candidate if it is a likely match, else the best global one, else None.
+
+    Likely is what is above its space's threshold and promises at least LIKELY of the gain of the best global candidate.
+    """
+    best = {
+        space: _best(c for c in candidates if c.space == space and c.gain > gain_thresholds[space]) for space in SPACES
+    }
+    own, everyones = best["personal"], best["global"]
+    if own is None or everyones is None:
+        return own or everyones
+    return own if own.gain >= LIKELY * everyones.gain else everyones
+
+
+def _best(candidates: Iterable[Candidate]) -> Candidate | None:
+    return max(candidates, key=lambda c: (c.gain, c.p_right, c.text), default=None)
 
 
 def _predict(model: lightgbm.Booster, features: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from rewrite.text import normalise
 from rewrite.trees import TreesConfig, calibrate, folds_by, out_of_fold, train
 from rewrite.turn import Reading, Turn
 
-LEAST_GAIN = 0.05
+LEAST_GAIN = 0.02
 """Below this a rewrite is a guess, also where the turn surely fails."""
 
 

@@ -28,7 +28,7 @@ _TREES = {
 class TreesConfig:
     """Rounds of boosting, and the seed of row and column sampling."""
 
-    rounds: int = 200
+    rounds: int = 400
     seed: int = 0
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewrite.decision import Calibration, Candidate, Decider, Thresholds, choose, expected_gain
+from rewrite.decision import LIKELY, Calibration, Candidate, Decider, Thresholds, choose, expected_gain
 from rewrite.features import CANDIDATE_FEATURES, CHEAP_FEATURES, TURN_FEATURES
 
 RATE = st.floats(0, 1)
@@ -25,25 +25,34 @@ def candidate(text: str, space: str, gain: float, p_right: float = 0.5) -> Candi
 
 
 def test_a_likely_personal_candidate_goes_before_a_better_global_one() -> None:
-    found = [candidate("g", "global", 0.9), candidate("p", "personal", 0.3), candidate("q", "personal", 0.2)]
+    found = [candidate("g", "global", 0.9), candidate("p", "personal", 0.5), candidate("q", "personal", 0.2)]
     assert choose(found, {"personal": 0.1, "global": 0.1}) == found[1]
-    assert choose(found, {"personal": 0.3, "global": 0.1}) == found[0]
-    assert choose(found, {"personal": 0.3, "global": 0.9}) is None
+    assert choose(found, {"personal": 0.5, "global": 0.1}) == found[0]
+    assert choose(found, {"personal": 0.5, "global": 0.9}) is None
     assert choose([], {"personal": 0.0, "global": 0.0}) is None
 
 
+def test_an_unlikely_personal_candidate_does_not_keep_out_a_sure_global_one() -> None:
+    found = [candidate("g", "global", 0.9), candidate("p", "personal", 0.4)]
+    assert choose(found, {"personal": 0.1, "global": 0.1}) == found[0]
+    assert choose(found, {"personal": 0.1, "global": 0.9}) == found[1]
+
+
 @given(CANDIDATES, RATE, RATE)
-def test_what_is_chosen_is_the_best_of_the_first_space_with_any_above_its_threshold(
+def test_what_is_chosen_is_the_best_of_its_space_and_within_reach_of_the_best_global_one(
     found: list[Candidate], personal: float, shared: float
 ) -> None:
     thresholds = {"personal": personal, "global": shared}
     chosen = choose(found, thresholds)
     above = [c for c in found if c.gain > thresholds[c.space]]
-    first = [c for c in above if c.space == "personal"] or above
     assert (chosen is None) == (not above)
     if chosen is not None:
-        assert chosen.gain == max(c.gain for c in first)
-        assert chosen in first
+        assert chosen in above
+        assert chosen.gain == max(c.gain for c in above if c.space == chosen.space)
+        own = [c.gain for c in above if c.space == "personal"]
+        everyones = [c.gain for c in above if c.space == "global"]
+        personal_first = own and (not everyones or max(own) >= LIKELY * max(everyones))
+        assert (chosen.space == "personal") == bool(personal_first)
         assert choose(found[::-1], thresholds) == chosen
 
 
