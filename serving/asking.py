@@ -5,7 +5,8 @@ does not know ends the attempt with `Needed`, which says what to compute. Comput
 into the turns' memos, and the attempt is made again. The rewriter's own steps are nowhere repeated.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,10 +57,69 @@ class Memo:
             self.own[key] = found  # must not be forgotten between two attempts
         return found
 
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What `make` gave the first time, for this turn alone."""
+        if key not in self.own:
+            self.own[key] = make()
+        return self.own[key]
+
     def put(self, key: Hashable, value: Any) -> None:
         """Keep an answer for this turn and for others."""
         self.own[key] = value
         self.shared.put(key, value)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something that the rewriter did for a job, and need not do again at the next attempt."""
+
+    name: str
+    of: Hashable = None
+
+
+class OnceScorer:
+    """A scorer whose cheap steps are done once for a job, however many attempts are made."""
+
+    def __init__(self, scorer: Any, memo: Memo) -> None:
+        self._scorer = scorer
+        self._memo = memo
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._scorer, name)
+
+    def consider(self, turn: Any, query: str) -> Any:
+        """As the scorer's, a copy that may be added to."""
+        return copy.copy(self._memo.once(Step("consider"), lambda: self._scorer.consider(turn, query)))
+
+    def propose(self, considered: Any, p_fail: float) -> None:
+        """As the scorer's."""
+
+        def made() -> tuple[Any, Any]:
+            self._scorer.propose(considered, p_fail)
+            return considered.proposals, considered.features
+
+        considered.proposals, considered.features = self._memo.once(Step("propose"), made)
+
+
+class OnceDecider:
+    """A decider that is asked once about the same features."""
+
+    def __init__(self, decider: Any, memo: Memo) -> None:
+        self._decider = decider
+        self._memo = memo
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._decider, name)
+
+    def p_fail(self, features: np.ndarray) -> np.ndarray:
+        """As the decider's."""
+        found: np.ndarray = self._memo.once(Step("p_fail", features.tobytes()), lambda: self._decider.p_fail(features))
+        return found
+
+    def sift(self, features: np.ndarray) -> np.ndarray:
+        """As the decider's."""
+        found: np.ndarray = self._memo.once(Step("sift", features.tobytes()), lambda: self._decider.sift(features))
+        return found
 
 
 class AskingGenerator:

@@ -78,6 +78,7 @@ class Edge:
             await self._app(scope, self._limited(receive), sending)
         except Problem as problem:
             if not status:
+                await _discard(receive, problem)
                 await response(problem, own)(scope, receive, sending)
         except Exception as error:
             self._fault(error, own)
@@ -136,4 +137,17 @@ class Edge:
         )
 
 
+async def _discard(receive: Receive, problem: Problem) -> None:
+    """Take in the rest of a body that is too large: closed upon, its sender would not see the answer."""
+    if problem.kind != "too-large":
+        return
+    left = DISCARDED_BYTES
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DISCARDING_S):
+            while left > 0 and (message := await receive()).get("more_body", False):
+                left -= len(message.get("body", b""))
+
+
+DISCARDED_BYTES = 16 * 2**20
+DISCARDING_S = 2.0
 METHODS = ("GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS")

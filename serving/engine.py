@@ -12,6 +12,10 @@ GOLDEN = 16
 """Texts of the bundle that are decided before it is used."""
 
 
+STATES = 4000
+"""Texts whose encoder states are kept: about 15 kB each in the shipped model."""
+
+
 class Engine(Protocol):
     """What decides. The first attempt is cheap; where it comes to nothing, `compute` what it needs and try again."""
 
@@ -48,6 +52,7 @@ class BundleEngine:
         self.facts = facts
         self.known: Lru[Hashable, Any] = Lru(scores)
         self._intents: Lru[Hashable, Any] = Lru(max(1, scores // 20))
+        self._states: Lru[Hashable, Any] = Lru(STATES)
         self._decider = rewriter.decider
         self._scorer = rewriter.scorer
         self._personal = PersonalCache(self._scorer.knowledge.personal, users)
@@ -111,7 +116,7 @@ class BundleEngine:
             trie = self._scorer.trie
             found |= zip(searches, searched(self._scorer.generator, trie, searches), strict=True)
         if pairs:
-            found |= zip(pairs, pair_scores(self._scorer.generator, pairs), strict=True)
+            found |= zip(pairs, pair_scores(self._scorer.generator, pairs, self._states), strict=True)
         for memo, need in needs:
             for key in (*need.searches, *need.pairs):
                 memo.put(key, found[key])
@@ -150,7 +155,7 @@ class BundleEngine:
     def _rewriter(self, memo: Any) -> Any:
         """The bundle's rewriter over stand-ins that ask."""
         from rewrite.rewriter import Rewriter
-        from serving.asking import AskingGenerator, AskingIntents, AskingSearch
+        from serving.asking import AskingGenerator, AskingIntents, AskingSearch, OnceDecider, OnceScorer
 
         scorer: Any = copy.copy(self._scorer)
         if scorer.generator is not None:
@@ -159,7 +164,9 @@ class BundleEngine:
                 scorer._searched = AskingSearch(memo)
         if scorer.intents is not None:
             scorer.intents = AskingIntents(scorer.intents, self._intents)
-        return Rewriter(scorer, self._decider, self.bundle_id)
+        once: Any = OnceScorer(scorer, memo)
+        decider: Any = OnceDecider(self._decider, memo)
+        return Rewriter(once, decider, self.bundle_id)
 
     def _without(self, blocked: frozenset[str]) -> Any:
         """The scorer with `blocked` cut out of the proposals and out of the trie."""

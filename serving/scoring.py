@@ -1,6 +1,6 @@
 """The model's part of many turns at once: searches in one batch, pairs in length buckets, each encoder input once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from rewrite.rewriter import SEARCH_FORWARDS, SEARCHED
 from rewrite.search import search
 from rewrite.trie import TokenTrie
 from serving.asking import Pair, Search
+from serving.lru import Lru
 
 TOKENS = 4096
 """Tokens of one forward, padding included: beyond it a larger batch is no faster on a CPU."""
@@ -31,11 +32,17 @@ def searched(generator: Generator, trie: TokenTrie, searches: Sequence[Search]) 
 
 
 @torch.inference_mode()
-def pair_scores(generator: Generator, pairs: Sequence[Pair]) -> list[float]:
-    """log P(target | source) of each pair, nats, over the full vocabulary."""
+def pair_scores(generator: Generator, pairs: Sequence[Pair], kept: Lru[Hashable, Any] | None = None) -> list[float]:
+    """log P(target | source) of each pair, nats, over the full vocabulary.
+
+    Args:
+        kept: encoder states of texts that were asked about before; those of the channel direction, whose sources are
+            texts in force, are added.
+    """
     sources = [tuple(generator.vocabulary.source(p.direction, p.source, p.turns)) for p in pairs]
     targets = [generator.vocabulary.target(p.target) for p in pairs]
-    states = _encoded(generator, sorted(set(sources), key=len))
+    lasting = {source for source, pair in zip(sources, pairs, strict=True) if pair.direction == "channel"}
+    states = _states(generator, sorted(set(sources), key=lambda s: (len(s), s)), lasting, kept)
     scores = [0.0] * len(pairs)
     order = sorted(range(len(pairs)), key=lambda row: (len(targets[row]), len(sources[row])))
     widths = [max(len(targets[row]), len(sources[row])) for row in order]
@@ -59,6 +66,22 @@ def buckets(widths: Sequence[int], tokens: int = TOKENS) -> Iterator[tuple[int, 
             start, widest = row, width
     if start < len(widths):
         yield start, len(widths)
+
+
+def _states(
+    generator: Generator,
+    sources: Sequence[tuple[int, ...]],
+    lasting: set[tuple[int, ...]],
+    kept: Lru[Hashable, Any] | None,
+) -> dict[tuple[int, ...], Tensor]:
+    """Encoder states by input, from what is kept as far as it goes."""
+    if kept is None:
+        return _encoded(generator, sources)
+    found = {source: state for source in sources if (state := kept.get(source)) is not None}
+    new = _encoded(generator, [source for source in sources if source not in found])
+    for source in lasting & new.keys():
+        kept.put(source, new[source].clone())  # not the whole batch that it is a part of
+    return found | new
 
 
 def _encoded(generator: Generator, sources: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], Tensor]:

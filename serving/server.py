@@ -217,13 +217,16 @@ def _listening(config: ServeConfig) -> Iterator[socket.socket]:
 
 
 def run(
-    config: ServeConfig, page: APIRouter | None = None, started: Callable[[FastAPI, int], None] | None = None
+    config: ServeConfig,
+    page: APIRouter | None = None,
+    started: Callable[[FastAPI, int], None] | None = None,
+    pool: Pool | None = None,
 ) -> None:
     """`serve`, on the fastest event loop there is."""
     try:
         import uvloop
     except ImportError:
-        asyncio.run(serve(config, page, started))
+        asyncio.run(serve(config, page, started, pool))
     else:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(config, page, started))
+            runner.run(serve(config, page, started, pool))

@@ -2,7 +2,7 @@
 
 import typer
 
-from jobs.bench import corrections, decode, mine, offpolicy, quality, select
+from jobs.bench import corrections, decode, mine, offpolicy, quality, select, serve
 
 app = typer.Typer(no_args_is_help=True, help="Side-by-side measurements, written as JSON and a plot.")
 app.command("decode")(decode.decode)
@@ -11,3 +11,4 @@ app.command("mine")(mine.mine)
 app.command("quality")(quality.quality)
 app.command("offpolicy")(offpolicy.offpolicy)
 app.command("select")(select.select)
+app.command("serve")(serve.serve)

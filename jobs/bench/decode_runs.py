@@ -3,7 +3,7 @@
 import gc
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jobs.bench import rivals
+from jobs.bench import decode_steps, rivals
 from rewrite.generator import Generator, GeneratorConfig
 from rewrite.search import Candidate, SearchStats, search
 from rewrite.trie import TokenTrie
 from rewrite.trie_build import Ragged
 
+DRAWN = ("ours", "dict", "marisa", "csr", "free")
 HEADER = (
     f"{'texts':>8} {'batch':>5} {'k':>2}  {'system':24} {'ms/query':>9} {'forwards':>9} {'proved':>7} {'missed':>7} "
     f"{'B/text':>8} {'built s':>8}"
 )
+
+
+Cell = tuple[int, int, int, str]
+"""Texts in the trie, batch, k, system."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,12 @@ def machine(wanted: Settings) -> dict[str, Any]:
     """Where and on what the rows were measured."""
     import transformers
 
-    settings = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(wanted).items()}
+    cells = {"sizes", "batches", "ks", "systems"}  # every row tells its own
+    settings = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in asdict(wanted).items()
+        if name not in cells
+    }
     return {
         "processor": _processor(),
         "python": platform.python_version(),
@@ -63,16 +73,36 @@ def _processor() -> str:
     return names[0].split(":", 1)[1].strip() if names else platform.processor() or platform.machine()
 
 
-def rows(wanted: Settings) -> Iterator[dict[str, Any]]:
-    """All rows, tries by size, small first."""
+def rows(wanted: Settings, known: Collection[Cell] = ()) -> Iterator[dict[str, Any]]:
+    """All rows but the known ones, tries by size, small first."""
     torch.set_num_threads(wanted.threads)
+    sizes = [size for size in wanted.sizes if _missing(wanted, size, known)]
+    if not sizes:
+        return
     generator = _generator(wanted)
     texts = _texts(wanted)
-    for size in wanted.sizes:
+    for size in sizes:
         rng = np.random.default_rng([wanted.seed, size])
-        chosen = [texts[i] for i in rng.choice(len(texts), size, replace=False)] if size < len(texts) else texts
-        yield from _rows_of_size(wanted, generator, chosen, rng)
+        chosen = [texts[i] for i in rng.choice(len(texts), size, replace=False)] if size < len(texts) else texts[:size]
+        left = _missing(wanted, size, known)
+        usual = [cell for cell in left if cell[3] != "static"]
+        yield from _rows_of_size(wanted, generator, chosen, rng, size, usual)
+        if len(left) > len(usual):
+            alike = _one_length(generator, chosen)
+            yield from _rows_of_size(wanted, generator, alike, rng, size, [c for c in left if c[3] == "static"])
         gc.collect()
+
+
+def _missing(wanted: Settings, size: int, known: Collection[Cell]) -> list[Cell]:
+    cells = [(size, batch, k, name) for batch in wanted.batches for k in wanted.ks for name in wanted.systems]
+    return [cell for cell in cells if cell not in known]
+
+
+def _one_length(generator: Generator, texts: Sequence[str]) -> list[str]:
+    """The texts of the commonest number of tokens."""
+    lengths = [len(generator.vocabulary.target(text)) for text in texts]
+    commonest = int(np.bincount(lengths).argmax())
+    return [text for text, length in zip(texts, lengths, strict=True) if length == commonest]
 
 
 def _generator(wanted: Settings) -> Generator:
@@ -123,47 +153,64 @@ def misheard(text: str, edits: int, rng: np.random.Generator) -> str:
 
 
 def _rows_of_size(
-    wanted: Settings, generator: Generator, texts: Sequence[str], rng: np.random.Generator
+    wanted: Settings,
+    generator: Generator,
+    texts: Sequence[str],
+    rng: np.random.Generator,
+    size: int,
+    cells: Sequence[Cell],
 ) -> Iterator[dict[str, Any]]:
+    """Rows of the cells, all of one size. Ours is measured beside every rival, and becomes a row if it is asked for."""
     vocabulary = generator.vocabulary
     members = Ragged.of([vocabulary.target(text) for text in texts])
     start = time.perf_counter()
     trie = TokenTrie.build(members)
     built = {"ours": time.perf_counter() - start}
     shape = rivals.Shape(generator.model, vocabulary.eos_id, wanted.beams, int(members.lengths.max()))
-    systems = _systems(wanted, shape, members, built)
+    names = list(dict.fromkeys(cell[3] for cell in cells))
+    systems = _systems(wanted, names, shape, members, built)
     weight = {name: rivals.bytes_of(system) for name, system in systems.items()}
     most = max(wanted.queries, max(wanted.batches))
     queries = [misheard(texts[i], wanted.edits, rng) for i in rng.integers(0, len(texts), most)]
-    for batch in wanted.batches:
-        for k in wanted.ks:
-            cell = _Cell(generator, trie, systems, shape, k)
-            count = -(-wanted.queries // batch) * batch
+    for batch, k in dict.fromkeys(cell[1:3] for cell in cells):
+        asked = [cell[3] for cell in cells if cell[1:3] == (batch, k)]
+        about = {"size": size, "texts": len(trie), "batch": batch, "k": k}
+        count = -(-wanted.queries // batch) * batch
+        if set(asked) - {"step"}:
+            here = {name: system for name, system in systems.items() if name in asked}
+            cell = _Cell(generator, trie, here, shape, k)
             for low in range(0, count, batch):
                 cell.run([queries[i % most] for i in range(low, low + batch)])
             for row in cell.rows():
-                name = row.pop("key")
-                size = trie.nbytes if name == "ours" else weight[name]
-                yield {
-                    "system": row.pop("system"), "texts": len(trie), "batch": batch, "k": k, **row, "queries": count,
-                    "bytes_per_text": None if size is None else size / len(trie), "build_seconds": built.get(name),
-                }  # fmt: skip
+                name = row["key"]
+                if name in asked or "static" in asked:
+                    if name == "ours" and "static" in asked:
+                        row |= {"key": "ours, static", "system": "reprise, one length"}
+                    weighs = trie.nbytes if name == "ours" else weight[name]
+                    yield about | row | {
+                        "queries": count, "bytes_per_text": None if weighs is None else weighs / len(trie),
+                        "build_seconds": built.get(name),
+                    }  # fmt: skip
+        if "step" in asked:
+            ids, mask = generator.pad([vocabulary.source("forward", query) for query in queries[:batch]])
+            yield about | {"key": "step"} | decode_steps.cost(generator.model, ids, mask, trie, k)
 
 
-def _systems(wanted: Settings, shape: rivals.Shape, members: Ragged, built: dict[str, float]) -> dict[str, Any]:
+def _systems(
+    wanted: Settings, names: Sequence[str], shape: rivals.Shape, members: Ragged, built: dict[str, float]
+) -> dict[str, Any]:
     makers: dict[str, Callable[[], Any]] = {
         "dict": lambda: rivals.DictConstrained(shape, members),
         "marisa": lambda: rivals.MarisaConstrained(shape, members),
         "csr": lambda: rivals.CsrConstrained(shape, members),
+        "static": lambda: rivals.StaticConstrained(shape, members),
         "free": lambda: rivals.Unconstrained(shape),
     }
     if len(members) > wanted.dict_limit:
         makers.pop("dict")
-    if wanted.device != "cpu":
-        makers.pop("csr")
     made = {}
     gc.disable()  # nested dicts by the million: collecting them again and again is most of the time
-    for name in [name for name in wanted.systems if name in makers]:
+    for name in [name for name in names if name in makers]:
         start = time.perf_counter()
         made[name] = makers[name]()
         built[name] = time.perf_counter() - start
@@ -261,14 +308,18 @@ def _wait(on: Tensor) -> None:
 def line(row: dict[str, Any]) -> str:
     """A row for the terminal."""
 
-    def cell(value: float | None, width: int, digits: int) -> str:
+    def cell(name: str, width: int, digits: int) -> str:
+        value = row.get(name)
         return f"{'-':>{width}}" if value is None else f"{value:{width}.{digits}f}"
 
-    return (
-        f"{row['texts']:8d} {row['batch']:5d} {row['k']:2d}  {row['system']:24} {cell(row['ms_per_query'], 9, 1)} "
-        f"{cell(row['forwards_per_query'], 9, 1)} {cell(row['proved_share'], 7, 3)} {cell(row['missed_share'], 7, 3)} "
-        f"{cell(row['bytes_per_text'], 8, 1)} {cell(row['build_seconds'], 8, 2)}"
+    text = (
+        f"{row['texts']:8d} {row['batch']:5d} {row['k']:2d}  {row['system']:24} {cell('ms_per_query', 9, 1)} "
+        f"{cell('forwards_per_query', 9, 1)} {cell('proved_share', 7, 3)} {cell('missed_share', 7, 3)} "
+        f"{cell('bytes_per_text', 8, 1)} {cell('build_seconds', 8, 2)}"
     )
+    if "step_ms" in row:
+        text += f"  a step {row['step_ms']:.3f} ms, of it the constraint {row['constraint_ms']:.3f}"
+    return text
 
 
 def draw(report: dict[str, Any], path: Path) -> None:
@@ -278,7 +329,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    drawn = [row for row in report["rows"] if row["ms_per_query"] is not None]
+    drawn = [row for row in report["rows"] if row["ms_per_query"] is not None and row["key"] in DRAWN]
     batches = sorted({row["batch"] for row in drawn})
     figure, panels = plt.subplots(1, len(batches), figsize=(4.5 * len(batches), 4), sharey=True, squeeze=False)
     for panel, batch in zip(panels[0], batches, strict=True):

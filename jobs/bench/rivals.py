@@ -4,7 +4,7 @@ Each rival answers a batch of queries with the ids of its best member. All use t
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -146,6 +146,17 @@ class _FlatTrie:
     child: Tensor
     widest: list[int]  # per level
 
+    def to(self, device: torch.device) -> "_FlatTrie":
+        """On another device."""
+        return replace(self, start=self.start.to(device), token=self.token.to(device), child=self.child.to(device))
+
+    def edges(self, nodes: Tensor, widest: int) -> tuple[Tensor, Tensor]:
+        """[N, widest] edges of nodes, and which of them there are; none of a negative node."""
+        at = nodes.clamp(min=0)
+        edge = self.start[at][:, None] + torch.arange(widest, device=nodes.device)
+        valid = (edge < self.start[at + 1][:, None]) & (nodes >= 0)[:, None]
+        return edge.clamp(max=len(self.token) - 1), valid
+
 
 def flat_trie(members: Ragged) -> _FlatTrie:
     """Build level by level from padded rows; eos leads every member to a loop, so that all have one length."""
@@ -183,69 +194,131 @@ def flat_trie(members: Ragged) -> _FlatTrie:
     return _FlatTrie(to(start), to(np.concatenate(tokens)), to(np.concatenate(children)), widest)
 
 
-class CsrConstrained:
-    """Beam search whose state is one trie node per beam and whose mask is a gather from a CSR matrix, padded to the
-    widest node of the level (the idea of STATIC, arXiv 2602.22647). Its own loop over the model's decoder and cache; a
-    member that has ended waits at no cost to its score."""
+class _OwnLoop:
+    """Beam search in a loop of its own over the model's decoder and cache; its state is a trie node per beam."""
 
-    name = "beam, CSR mask"
+    name: str
 
     def __init__(self, shape: Shape, members: Ragged) -> None:
         self.shape = shape
-        self.trie = flat_trie(members)
+        self.trie = flat_trie(members).to(shape.model.device)
 
     def __call__(self, input_ids: Tensor, attention_mask: Tensor, k: int) -> Answer:
-        beams, trie, eos_id = max(self.shape.beams, k), self.trie, self.shape.eos_id
-        model, batch = self.shape.model, len(input_ids)
+        beams, eos_id = max(self.shape.beams, k), self.shape.eos_id
+        model, batch, device = self.shape.model, len(input_ids), input_ids.device
         with torch.inference_mode():
             states = model.get_encoder()(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
             states = states.repeat_interleave(beams, 0)
             mask = attention_mask.repeat_interleave(beams, 0)
-            token = torch.full((batch * beams, 1), model.config.decoder_start_token_id)
-            node = torch.zeros(batch * beams, dtype=torch.long)
-            total = torch.full((batch, beams), -torch.inf)
+            token = torch.full((batch * beams, 1), model.config.decoder_start_token_id, device=device)
+            node = torch.zeros(batch * beams, dtype=torch.long, device=device)
+            total = torch.full((batch, beams), -torch.inf, device=device)
             total[:, 0] = 0.0
             cache, sent = None, token[:, :0]
-            for widest in trie.widest:
+            for level in range(len(self.trie.widest)):
                 out = model(
                     encoder_outputs=(states,), attention_mask=mask, decoder_input_ids=token, past_key_values=cache,
                     use_cache=True,
                 )  # fmt: skip
                 cache = out.past_key_values
                 log_probs = out.logits[:, -1].float().log_softmax(-1)
-                beam, token, node, total = self._choose(log_probs, node, total, widest, eos_id)
+                beam, token, node, total = self.choose(log_probs, node, token, total, level)
                 cache.reorder_cache(beam)
                 sent = torch.cat([sent[beam], token], 1)
-                if bool((node < 0).all()):
+                if self.ended(node, level):
                     break
-        best = sent.view(batch, beams, -1)[torch.arange(batch), total.argmax(1)]
+        best = sent.view(batch, beams, -1)[torch.arange(batch, device=device), total.argmax(1)]
         return [_until_eos(row.tolist(), eos_id) for row in best]
 
-    def _choose(
-        self, log_probs: Tensor, node: Tensor, total: Tensor, widest: int, eos_id: int
+    def ended(self, node: Tensor, level: int) -> bool:
+        """Whether every beam has ended; members may have different lengths."""
+        return bool((node < 0).all())
+
+    def choose(
+        self, log_probs: Tensor, node: Tensor, token: Tensor, total: Tensor, level: int
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        trie, (batch, beams) = self.trie, total.shape
-        at = node.clamp(min=0)
-        edge = trie.start[at][:, None] + torch.arange(widest)
-        valid = (edge < trie.start[at + 1][:, None]) & (node >= 0)[:, None]
-        edge = edge.clamp(max=len(trie.token) - 1)
+        """Rows the next beams come from, their tokens [N, 1] and nodes [N], and totals [B, beams]."""
+        raise NotImplementedError
+
+
+class CsrConstrained(_OwnLoop):
+    """The mask is a gather from a CSR matrix, padded to the widest node of the level; a member that has ended waits at
+    no cost to its score."""
+
+    name = "beam, CSR mask"
+
+    def choose(
+        self, log_probs: Tensor, node: Tensor, token: Tensor, total: Tensor, level: int
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        trie, (batch, beams), widest = self.trie, total.shape, self.trie.widest[level]
+        edge, valid = trie.edges(node, widest)
         gain = log_probs.gather(1, trie.token[edge]).masked_fill(~valid, -torch.inf)
         wait = torch.where(node < 0, 0.0, -torch.inf)[:, None]
         scored = (torch.cat([gain, wait], 1).view(batch, beams, -1) + total[:, :, None]).view(batch, -1)
         total, place = scored.topk(beams, 1)
-        beam = (place // (widest + 1) + torch.arange(batch)[:, None] * beams).view(-1)
+        beam = (place // (widest + 1) + torch.arange(batch, device=node.device)[:, None] * beams).view(-1)
         column = (place % (widest + 1)).view(-1)
         waits = column == widest
         chosen = edge[beam, column.clamp(max=widest - 1)]
-        token = torch.where(waits, eos_id, trie.token[chosen])
+        token = torch.where(waits, self.shape.eos_id, trie.token[chosen])
         child = torch.where(waits, -1, trie.child[chosen])
         dead = torch.isneginf(total).view(-1)
         return beam, token[:, None], torch.where(dead, -1, child), total
 
 
+class StaticConstrained(_OwnLoop):
+    """The step of STATIC (arXiv 2602.22647): members of one length, the first two levels as dense tables over the
+    vocabulary, the others as a CSR matrix read to the level's widest fan-out and scattered into a mask over the whole
+    vocabulary. Written from the paper; its ranking by the sum of log-probabilities is added."""
+
+    name = "STATIC step, one length"
+
+    def __init__(self, shape: Shape, members: Ragged) -> None:
+        if len(set(members.lengths.tolist())) != 1:
+            raise ValueError(f"STATIC needs members of one length, got {sorted(set(members.lengths.tolist()))[:5]} ...")
+        super().__init__(shape, members)
+        vocabulary = int(shape.model.get_output_embeddings().weight.shape[0])
+        self.dense = [self._table(torch.zeros(1, dtype=torch.long), vocabulary)]
+        if len(self.trie.widest) > 1 and vocabulary <= 4096:  # the second is V x V
+            self.dense.append(self._table(self.dense[0][0].cpu(), vocabulary))
+
+    def _table(self, nodes: Tensor, vocabulary: int) -> Tensor:
+        """[N, V] the node that a token leads to from each of N nodes (-2 where none may follow, as from node -2)."""
+        trie, nodes = self.trie, nodes.to(self.trie.start.device)
+        table = torch.full((len(nodes), vocabulary), -2, device=nodes.device)
+        edge, valid = trie.edges(nodes, max(trie.widest[:2]))
+        valid &= (nodes >= 0)[:, None]
+        row = valid.nonzero()[:, 0]
+        table[row, trie.token[edge[valid]]] = trie.child[edge[valid]]
+        return table
+
+    def ended(self, node: Tensor, level: int) -> bool:
+        """Members have one length: the loop's own end."""
+        return False
+
+    def choose(
+        self, log_probs: Tensor, node: Tensor, token: Tensor, total: Tensor, level: int
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        batch, beams = total.shape
+        if level < len(self.dense):
+            following = self.dense[level][token[:, 0] if level else torch.zeros_like(token[:, 0])]
+        else:
+            edge, valid = self.trie.edges(node, self.trie.widest[level])
+            spare = log_probs.shape[1]  # a column for what is no edge
+            following = torch.full((len(node), spare + 1), -2, device=node.device)
+            following.scatter_(1, torch.where(valid, self.trie.token[edge], spare), self.trie.child[edge])
+            following = following[:, :spare]
+        masked = log_probs.masked_fill(following == -2, -torch.inf).view(batch, beams, -1)
+        total, place = (masked + total[:, :, None]).view(batch, -1).topk(beams, 1)
+        vocabulary = log_probs.shape[1]
+        beam = (place // vocabulary + torch.arange(batch, device=node.device)[:, None] * beams).view(-1)
+        token = (place % vocabulary).view(-1)
+        return beam, token[:, None], following[beam, token], total
+
+
 def bytes_of(rival: Any) -> int | None:
     """Memory of a rival's index, where it can be told."""
-    if isinstance(rival, CsrConstrained):
+    if isinstance(rival, _OwnLoop):
         return sum(t.numel() * t.element_size() for t in (rival.trie.start, rival.trie.token, rival.trie.child))
     if isinstance(rival, MarisaConstrained):
         return len(rival.trie.tobytes())

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,14 +13,14 @@ from typing import Any
 
 import httpx
 
+from rewrite.bundle import pack, verify
+from rewrite.registry import Registry
 from rewrite.text import normalise
 from serving.config import ServeConfig
 from serving.job import Answer, Hidden, Job
 from serving.pool import Pool
 from serving.seats import InlineSeat
 from serving.server import serve
-
-MODEL = "needs the model"
 
 
 @dataclass
@@ -94,9 +95,23 @@ def write_rules(path: Path, rules: Rules) -> Path:
 
 
 def open_rules(path: str) -> RuleEngine:
-    """Raises ValueError where the file is damaged, as a bundle's opening does."""
-    found = Path(path) / "rules.json" if Path(path).is_dir() else Path(path)
-    return RuleEngine(Rules(**json.loads(found.read_text())))
+    """Raises ValueError where the file or bundle is damaged, as a bundle's opening does."""
+    if not Path(path).is_dir():
+        return RuleEngine(Rules(**json.loads(Path(path).read_text())))
+    bundle_id = verify(Path(path))["id"]
+    return RuleEngine(Rules(**{**json.loads((Path(path) / "rules.json").read_text()), "bundle_id": bundle_id}))
+
+
+def publish(root: Path, rules: Rules, promote: bool = True) -> str:
+    """Put a bundle that holds rules into a registry; returns its id."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "bundle"
+        pack(made, lambda part: write_rules(part / "rules.json", rules) and None, {})
+        registry = Registry(root)
+        bundle_id = registry.publish(made)
+    if promote:
+        registry.promote(bundle_id)
+    return bundle_id
 
 
 class Running:
@@ -161,6 +176,17 @@ class Running:
         self.app, self.url = app, f"http://127.0.0.1:{port}"
         self.loop = asyncio.get_running_loop()
         self._listening.set()
+
+
+@contextmanager
+def following(root: Path, state: Path, **settings: Any) -> Iterator[Running]:
+    """A running service over a registry."""
+    defaults: dict[str, Any] = {"holdout_share": 0.0, "grace_s": 0.0, "deadline_ms": 5000.0, "watch_s": 0.05}
+    running = Running(ServeConfig(registry=root, state=state, **{**defaults, **settings})).start()
+    try:
+        yield running
+    finally:
+        running.stop()
 
 
 @contextmanager

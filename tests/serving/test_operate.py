@@ -1,0 +1,278 @@
+"""The operator's levers, and what the service does when its disk or its bundle is bad."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from jobs import logs
+from rewrite.registry import Registry
+from rewrite.turn import Turn
+from serving.config import ServeConfig
+from serving.exposures import ExposureLog, read_records
+from serving.holdout import is_held_out
+from serving.keys import Keyring, new_key
+from serving.server import check_address
+from serving.state import StateInUse, state_folder
+from tests.serving.conftest import WORLD
+from tests.serving.fakes import Rules, Running, following, publish, service
+
+Admin = tuple[Running, dict[str, str]]
+HELD = next(f"h{n}" for n in range(1000) if is_held_out(Turn("x", user_id=f"h{n}"), 0.02, "reprise"))
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    return [r for r in read_records(folder / "state" / "exposures") if r["kind"] == "decision"]
+
+
+def test_a_key_is_needed_where_keys_are_set_and_each_opens_its_own_routes(admin: Admin, tmp_path: Path) -> None:
+    running, operator = admin
+    assert running.text("play alien bridges") == "play ancient bridges"
+    assert running.client.post("/v1/rewrite", json={"utterance": "x"}, headers=operator).status_code == 401
+    assert running.client.get("/v1/blocklist").status_code == 401
+    assert running.client.get("/v1/blocklist", headers=operator).json() == {"blocked": []}
+    assert running.client.get("/livez", headers={"authorization": ""}).status_code == 200
+    secret, line = new_key("use", "next")
+    (tmp_path / "keys").write_text(line)
+    time.sleep(0.3)
+    assert running.rewrite("x").status_code == 401
+    del running.client.headers["authorization"]
+    assert running.client.post("/v1/rewrite", json={"utterance": "x"}, headers={"x-api-key": secret}).status_code == 200
+
+
+def test_a_forgotten_user_has_nothing_of_their_own_from_the_next_turn_on(admin: Admin, tmp_path: Path) -> None:
+    running, operator = admin
+    assert running.text("call mum", "ann") == "call mum mobile"
+    assert running.client.delete("/v1/users/ann", headers=operator).json() == {"epoch": 1}
+    assert running.text("call mum", "ann") is None
+    assert running.text("call mum", "bob") == "call mum at work"
+    assert "call mum" not in {
+        r["utterance"] for r in records(tmp_path) if r["user_id"] == "ann" and r["rewrite"]["text"]
+    }
+    assert running.client.delete("/v1/users/a%2Fb%3Fc", headers=operator).json() == {"epoch": 2}
+
+
+def test_a_blocked_text_never_comes_out_until_it_is_allowed_again(admin: Admin) -> None:
+    running, operator = admin
+    text = "Play Ancient  bridges"
+    assert running.client.post("/v1/blocklist", json={"text": text}, headers=operator).json() == {"epoch": 1}
+    assert running.text("play alien bridges") is None
+    assert running.client.get("/v1/blocklist", headers=operator).json() == {"blocked": ["play ancient bridges"]}
+    assert running.client.post("/v1/blocklist", json={"text": "\u200b"}, headers=operator).status_code == 422
+    lifted = running.client.post("/v1/blocklist", json={"text": text, "blocked": False}, headers=operator)
+    assert lifted.status_code == 200
+    assert running.text("play alien bridges") == "play ancient bridges"
+
+
+def test_orders_given_beside_the_service_act_on_its_next_turn(tmp_path: Path) -> None:
+    from serving.tombstones import TombstoneLog
+
+    with service(tmp_path, WORLD) as running:
+        assert running.text("call mum", "ann") == "call mum mobile"
+        beside = TombstoneLog(tmp_path / "state")
+        beside.forget("ann")
+        beside.block("play ancient bridges")
+        assert running.text("call mum", "ann") is None
+        assert running.text("play alien bridges") is None
+
+
+def test_orders_survive_a_restart_until_a_build_has_heeded_them(tmp_path: Path) -> None:
+    with service(tmp_path, WORLD) as running:
+        running.service.tombstones.forget("ann")
+        running.service.tombstones.block("play ancient bridges")
+    with service(tmp_path, WORLD) as running:
+        assert running.text("call mum", "ann") is None
+        assert running.text("play alien bridges") is None
+    heeded = Rules("b2", WORLD.shared, WORLD.own, deletion_epoch=2)
+    with service(tmp_path, heeded) as running:
+        assert running.text("call mum", "ann") == "call mum mobile"  # said again since then
+        assert running.text("play alien bridges") is None
+
+
+def test_every_decision_is_on_record_in_the_terms_of_the_log(tmp_path: Path) -> None:
+    with service(tmp_path, WORLD, holdout_share=0.02) as running:
+        shown = running.rewrite("play alien bridges", "zoe", interaction_id="i1").json()
+        held = running.rewrite("play alien bridges", HELD, interaction_id="i2").json()
+        left = running.rewrite("stop", "zoe", interaction_id="i3").json()
+    assert (shown["rewrite"], held["rewrite"], left["rewrite"]) == ("play ancient bridges", None, None)
+    assert held["reason"] == "holdout"
+    found = records(tmp_path)
+    assert [(r["interaction_id"], r["request_id"], r["user_id"]) for r in found] == [
+        ("i1", shown["request_id"], "zoe"),
+        ("i2", held["request_id"], HELD),
+        ("i3", left["request_id"], "zoe"),
+    ]
+    text = "play ancient bridges"
+    assert [r["rewrite"] for r in found] == [
+        {"text": text, "source": "global", "bundle": "b1", "propensity": 0.98, "holdout": False},
+        {"text": text, "source": "global", "bundle": "b1", "propensity": 0.02, "holdout": True},
+        {"text": None, "source": None, "bundle": "b1", "propensity": 1.0, "holdout": False},
+    ]
+
+
+def test_what_cannot_be_recorded_is_not_done_until_there_is_room_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with service(tmp_path, WORLD) as running:
+        with monkeypatch.context() as patched:
+            patched.setattr(ExposureLog, "_write", full)
+            found = running.rewrite("play alien bridges").json()
+            assert (found["rewrite"], found["reason"]) == (None, "not_recorded")
+            assert running.rewrite("stop").status_code == 200
+            assert running.client.post("/v1/feedback", json={"request_id": "r"}).status_code == 503
+            assert 'reprise_exposure_records_total{outcome="lost"} 3.0' in running.client.get("/metrics").text
+            assert running.client.get("/health").json()["exposures_failing"] == "No space left on device"
+        assert running.text("play alien bridges") == "play ancient bridges"
+        assert "reprise_exposure_failing 0.0" in running.client.get("/metrics").text
+    assert len(records(tmp_path)) == 1
+
+
+def test_a_new_champion_comes_into_force_and_goes_again(tmp_path: Path) -> None:
+    root = tmp_path / "registry"
+    first = publish(root, Rules("", {"a": "first"}))
+    secret, line = new_key("admin", "operator")
+    (tmp_path / "keys").write_text(line)
+    with following(root, tmp_path / "state", keys=tmp_path / "keys") as running:
+        operator = {"authorization": f"Bearer {secret}"}
+        second = publish(root, Rules("", {"a": "second"}))
+        for _ in range(200):
+            if running.service.holder.current.bundle_id == second:
+                break
+            time.sleep(0.02)
+        assert running.client.post("/admin/rollback", headers=operator).json() == {"bundle": first, "previous": second}
+        assert Registry(root).aliases() == {"champion": first, "previous": second}
+        time.sleep(0.3)  # the registry is followed all the while
+        assert running.service.holder.current.bundle_id == first
+        assert running.client.post("/admin/reload", json={"bundle": second}, headers=operator).status_code == 200
+        time.sleep(0.3)
+        assert running.service.holder.current.bundle_id == second, "a bundle that was named is pinned"
+        assert running.client.post("/admin/reload", headers=operator).json()["bundle"] == first
+        assert running.client.post("/admin/reload", json={"bundle": "none"}, headers=operator).status_code == 404
+
+
+def test_a_bad_bundle_changes_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "registry"
+    first = publish(root, Rules("", {"a": "first"}))
+    secret, line = new_key("admin", "operator")
+    use, use_line = new_key("use", "assistant")
+    (tmp_path / "keys").write_text(line + use_line)
+    with following(root, tmp_path / "state", keys=tmp_path / "keys") as running:
+        operator = {"authorization": f"Bearer {secret}"}
+        running.client.headers["x-api-key"] = use
+        cold = publish(root, Rules("", {}), promote=False)  # fails its golden turns
+        torn = publish(root, Rules("", {"a": "torn"}), promote=False)
+        path = root / "bundles" / torn / "rules.json"
+        path.write_bytes(path.read_bytes()[:-5])
+        for name in (cold, torn):
+            found = running.client.post("/admin/reload", json={"bundle": name}, headers=operator)
+            assert found.status_code == 409
+            assert running.text("a") == "first"
+        (root / "aliases" / "champion").write_text(cold + "\n")
+        time.sleep(0.3)
+        assert running.service.holder.current.bundle_id == first
+        assert running.client.get("/readyz").status_code == 200
+        bad = running.client.get("/metrics").text.split('reprise_bundle_loads_total{outcome="bad"} ')[1].split("\n")[0]
+        assert float(bad) == 3, "what was refused once is not tried again"
+
+
+def test_without_a_bundle_it_is_not_ready_and_waits_for_one(tmp_path: Path) -> None:
+    config = ServeConfig(
+        registry=tmp_path / "registry", state=tmp_path / "state", watch_s=0.05, grace_s=0, holdout_share=0
+    )
+    running = Running(config).start(ready=False)
+    try:
+        assert running.client.get("/livez").status_code == 200
+        assert running.client.get("/readyz").json()["checks"]["loaded"] is False
+        assert running.rewrite("a").status_code == 503
+        publish(tmp_path / "registry", Rules("", {"a": "first"}))
+        for _ in range(200):
+            if running.client.get("/readyz").status_code == 200:
+                break
+            time.sleep(0.02)
+        assert running.text("a", deadline_ms=5000) == "first"
+    finally:
+        running.stop()
+
+
+def test_draining_is_said_and_requests_are_still_answered(admin: Admin) -> None:
+    running, operator = admin
+    assert running.client.post("/admin/drain", headers=operator).json()["draining"]
+    assert running.client.get("/readyz").status_code == 503
+    assert running.text("play alien bridges") == "play ancient bridges"
+    assert running.client.post("/admin/drain", json={"draining": False}, headers=operator).status_code == 200
+    assert running.client.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.org"])
+def test_an_address_that_others_reach_needs_a_key(host: str, tmp_path: Path) -> None:
+    config = ServeConfig(bundle=tmp_path, host=host)
+    with pytest.raises(ValueError, match="no key is set"):
+        check_address(config, Keyring(None))
+    (tmp_path / "keys").write_text(new_key("admin", "a")[1])
+    with pytest.raises(ValueError, match="no key is set"):
+        check_address(config, Keyring(tmp_path / "keys"))
+    (tmp_path / "keys").write_text(new_key("use", "a")[1])
+    check_address(config, Keyring(tmp_path / "keys"))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.9.9.9"])
+def test_an_address_of_this_machine_needs_none(host: str, tmp_path: Path) -> None:
+    check_address(ServeConfig(bundle=tmp_path, host=host), Keyring(None))
+
+
+def test_a_state_folder_serves_one_process(tmp_path: Path) -> None:
+    with state_folder(tmp_path), pytest.raises(StateInUse, match="its own --state"), state_folder(tmp_path):
+        pass
+    with state_folder(tmp_path):
+        pass
+
+
+def test_the_commands_forget_and_block_beside_a_running_service(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from jobs.cli import app
+
+    with service(tmp_path, WORLD) as running:
+        running.text("call mum", "ann")
+        state = ["--state", str(tmp_path / "state")]
+        assert "running service" in CliRunner().invoke(app, ["forget", "ann", *state]).stdout
+        assert "epoch 2" in CliRunner().invoke(app, ["block", "Play Ancient Bridges", *state]).stdout
+        assert running.text("call mum", "ann") is None
+        assert running.text("play alien bridges") is None
+        for _ in range(100):
+            if not any(r["rewrite"]["text"] == "call mum mobile" for r in records(tmp_path)):
+                break
+            time.sleep(0.02)
+        assert not any(r["rewrite"]["text"] == "call mum mobile" for r in records(tmp_path))
+    assert "removed" in CliRunner().invoke(app, ["forget", "bob", *state]).stdout
+
+
+def test_logs_hold_no_word_of_what_was_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info")
+    with service(tmp_path, WORLD) as running:
+        running.text("play alien bridges", "some-user-id")
+        running.rewrite("break")
+        running.client.delete("/v1/users/some-user-id")
+    structlog.reset_defaults()
+    said = capsys.readouterr()
+    logged = said.out + said.err
+    assert "/v1/rewrite" in logged
+    for private in ("alien", "ancient", "some-user-id"):
+        assert private not in logged
+
+
+def test_settings_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    for wrong in (
+        {"holdout_share": 1.0},
+        {"precision": "fp8"},
+        {"places": 0},
+        {"deadline_ms": 0},
+        {"registry": tmp_path},
+    ):
+        with pytest.raises(ValueError, match=r"got|must be"):
+            ServeConfig(bundle=tmp_path, **wrong)
