@@ -10,7 +10,7 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from jobs.bench import decode, rivals
+from jobs.bench import decode, decode_goals, rivals
 from jobs.bench.decode_runs import misheard, read_texts
 from rewrite.generator import Generator, GeneratorConfig
 from rewrite.trie_build import Ragged
@@ -56,6 +56,22 @@ def test_a_rival_with_a_beam_for_every_branch_finds_the_best_member(rival: Any, 
             assert answer == best[0][0]
 
 
+@pytest.mark.parametrize("length", [1, 2, 6])
+def test_static_with_a_beam_for_every_branch_finds_the_best_member_of_one_length(
+    length: int, generator: Generator
+) -> None:
+    rng = np.random.default_rng(length)
+    members = [[*rng.integers(100, 103, length).tolist(), generator.vocabulary.eos_id] for _ in range(8)]
+    shape = rivals.Shape(generator.model, generator.vocabulary.eos_id, 8, length + 1)
+    system = rivals.StaticConstrained(shape, Ragged.of(members))
+    ids, mask = generator.pad([generator.vocabulary.source("forward", text) for text in ("play jas", "lights of")])
+    for row, answer in enumerate(system(ids, mask, 1)):
+        size, one = int(mask[row].sum()), slice(row, row + 1)
+        assert answer == best_members(generator.model, ids[one, :size], mask[one, :size], members, 1)[0][0]
+    with pytest.raises(ValueError, match="members of one length"):
+        rivals.StaticConstrained(shape, Ragged.of([*members, [5] * 9 + [generator.vocabulary.eos_id]]))
+
+
 def test_the_flat_trie_has_the_members_of_nested_dicts() -> None:
     members = [[3, 4, 1], [3, 1], [3, 4, 5, 1], [5, 1]]
     flat, oracle = rivals.flat_trie(Ragged.of(members)), DictTrie(members)
@@ -83,8 +99,10 @@ def test_rows_carry_what_other_programs_read(generator: Generator, tmp_path: Pat
     result = CliRunner().invoke(_command(), arguments, catch_exceptions=False)
     assert result.exit_code == 0
     rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
-    assert {row["texts"] for row in rows} == {3, 12}
-    assert len(rows) == 2 * 2 * 5
+    assert {row["size"] for row in rows} == {3, 12}
+    assert {row["texts"] for row in rows if "static" not in row["key"]} == {3, 12}
+    assert len(rows) == 2 * 2 * 7
+    assert len([row for row in rows if row["key"] in ("static", "ours, static")]) == 2 * 2 * 2
     for row in rows:
         assert {"system", "texts", "batch", "k", "ms_per_query", "forwards_per_query", "proved_share"} <= row.keys()
         if row["system"] == "reprise":
@@ -92,6 +110,42 @@ def test_rows_carry_what_other_programs_read(generator: Generator, tmp_path: Pat
             assert row["missed_share"] == 0.0
             assert row["bytes_per_text"] > 0
     assert (tmp_path / "rows.png").stat().st_size > 1000
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_file_is_added_to_and_its_cells_are_not_measured_again(generator: Generator, tmp_path: Path) -> None:
+    generator.save(tmp_path / "model")
+    (tmp_path / "texts.txt").write_text("\n".join(TEXTS))
+    path = tmp_path / "rows.json"
+    fixed = ["--queries", "1", "--json", str(path), "--batches", "1", "--ks", "1", "--sizes", "3"]
+    fixed += ["--texts", str(tmp_path / "texts.txt"), "--model", str(tmp_path / "model")]
+
+    def keys(*arguments: str) -> list[str]:
+        CliRunner().invoke(_command(), [*fixed, *arguments], catch_exceptions=False)
+        return [row["key"] for row in json.loads(path.read_text())["rows"]]
+
+    assert keys("--systems", "ours") == ["ours"]
+    first = path.read_text()
+    assert keys("--systems", "ours") == ["ours"]
+    assert path.read_text() == first
+    assert keys("--systems", "ours,csr,step") == ["ours", "csr", "step"]
+    step = json.loads(path.read_text())["rows"][-1]
+    assert step["constraint_ms"] == pytest.approx(step["step_ms"] - step["free_step_ms"])
+    with pytest.raises(ValueError, match="was measured with queries 1, now 2"):
+        keys("--queries", "2")
+
+
+def test_goals_say_what_is_missed() -> None:
+    def row(key: str, ms: float, **other: Any) -> dict[str, Any]:
+        about = {"size": 1_000_000, "texts": 1_000_000, "batch": 1, "k": 1, "proved_share": 0.5, "bytes_per_text": 27.0}
+        return about | {"key": key, "ms_per_query": ms} | other
+
+    step = row("step", 0.0, constraint_ms=0.02, constraint_share=0.2)
+    found = decode_goals.goals([row("ours", 10.0), row("dict", 60.0), row("free", 5.0), step])
+    assert [(goal["got"], goal["met"]) for goal in found] == [
+        (6.0, True), (0.5, False), (0.5, False), (27.0, True), (0.02, True), (0.2, False),
+    ]  # fmt: skip
+    assert decode_goals.line(found[1]).startswith("MISSED      0.5 of 1 times faster than generate without")
 
 
 def test_a_misheard_text_differs_by_few_characters() -> None:
