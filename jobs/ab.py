@@ -4,9 +4,12 @@ import json
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 app = typer.Typer(no_args_is_help=True, help="Run, report and watch an experiment with users.")
 
@@ -86,17 +89,26 @@ def _expected(registry: Path, holdout_share: float) -> dict[str, float]:
 
 
 def make(mined: Path, champion: str | None, challenger: str | None, expected: dict[str, float]) -> dict[str, Any]:
-    """The report of a mining run, as plain values.
+    """The report of a mining run, as plain values: arms of the bundles now in force, pairs of all.
 
     Raises:
         ValueError: no turn was asked of Reprise.
     """
+    from jobs.experiment.logs import asked_turns
+
+    return report_of(asked_turns(mined), champion, challenger, expected)
+
+
+def report_of(
+    asked: "pa.Table", champion: str | None, challenger: str | None, expected: dict[str, float]
+) -> dict[str, Any]:
+    """`make` of turns (log columns, text and defect_probability) on which Reprise was asked."""
     from jobs.experiment.compare import against, by_group, cpdr, sample_ratio
-    from jobs.experiment.logs import arms_of, asked_turns, shown_pairs
+    from jobs.experiment.logs import arms_of, in_force, shown_pairs
     from jobs.experiment.pairs import base_success, pair_results
 
-    turns = asked_turns(mined)
-    arms, shown = arms_of(turns, challenger), shown_pairs(turns)
+    turns, shown = in_force(asked, (champion, challenger)), shown_pairs(asked)
+    arms = arms_of(turns, challenger)
     compared: dict[str, Any] = {"champion": {**against(arms, "champion", "holdout"), "against": "holdout"}}
     if arms.of("challenger").any():
         compared["challenger"] = {**against(arms, "challenger", "champion"), "against": "champion"}

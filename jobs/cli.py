@@ -29,6 +29,7 @@ from jobs import (
     select,
     serve,
     simulate,
+    simulate_loop,
 )
 
 app = typer.Typer(name="reprise", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -40,6 +41,7 @@ app.command("rewrite")(rewrite.rewrite)
 app.command("evaluate")(evaluate.evaluate)
 app.command("explain")(explain.explain)
 app.command("simulate")(simulate.simulate)
+app.command("simulate-loop")(simulate_loop.simulate_loop)
 app.command("run")(run.run)
 app.add_typer(bundles.app, name="bundles")
 app.add_typer(ab.app, name="experiment")

@@ -1,5 +1,6 @@
 """Logged turns as an experiment's arms and shown pairs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,21 @@ def asked_turns(mined: Path) -> "pa.Table":
     if not kept.num_rows:
         raise ValueError(f"{mined} has no turn on which Reprise was asked; expected logs with `rewrite` (docs/log.md)")
     return kept
+
+
+def in_force(turns: "pa.Table", bundles: "Sequence[str | None]") -> "pa.Table":
+    """Those turns on which one of `bundles` was asked: what older ones did says nothing about these."""
+    import pyarrow.compute as pc
+
+    wanted = [bundle for bundle in bundles if bundle is not None]
+    asked = pc.struct_field(turns["rewrite"], "bundle")
+    return turns.filter(pc.is_in(asked, _strings(wanted))) if wanted else turns
+
+
+def _strings(values: "list[str]") -> "pa.Array":
+    import pyarrow as pa
+
+    return pa.array(values, pa.string())
 
 
 def arms_of(turns: "pa.Table", challenger: str | None) -> Arms:

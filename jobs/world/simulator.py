@@ -105,28 +105,37 @@ class Simulation:
         self.dice = Dice(rng)
         self.offer: Offer = make_offer(catalogue, self.dice)
         self._hours = Weighted(_HOUR_WEIGHTS)
-        self._voices = tuple(sorted({voice for _, voice in spoken})) or ("none",)
+        self.voices = tuple(sorted({voice for _, voice in spoken})) or ("none",)
 
     def turns(self) -> Iterator[Turn]:
         """All turns, user by user, each user's in order of time."""
         for number in range(self.settings.users):
-            person = make_person(number, self.offer, self._voices, self.dice)
+            person = make_person(number, self.offer, self.voices, self.dice)
             yield from self.turns_of(person)
 
     def turns_of(self, person: Person) -> Iterator[Turn]:
         """The turns of one user over the whole span."""
-        ear = Ear(self._spoken, person.voice, person.misheard_share, self.dice)
+        ear = self.ear(person)
         now, turns = 0.0, []
-        for start in self._session_starts(person):
-            session = _Session(self, person, ear, max(start, now + 1800.0))
-            session.play()
-            now = session.now
-            turns += session.turns
+        for start in self.session_starts(person, range(self.settings.days)):
+            played, now = self.session(person, ear, max(start, now + 1800.0))
+            turns += played
         return (turn for turn in turns if turn.asked.seconds < self.settings.days * DAY_S)
 
-    def _session_starts(self, person: Person) -> list[float]:
+    def ear(self, person: Person) -> Ear:
+        """What the recogniser hears of a user, nothing heard yet."""
+        return Ear(self._spoken, person.voice, person.misheard_share, self.dice)
+
+    def session(self, person: Person, ear: Ear, start_s: float) -> tuple[list[Turn], float]:
+        """Play one session; its turns, and when it ended."""
+        session = _Session(self, person, ear, start_s)
+        session.play()
+        return session.turns, session.now
+
+    def session_starts(self, person: Person, days: range) -> list[float]:
+        """When the user begins a session on these days, sorted."""
         starts = []
-        for day in range(self.settings.days):
+        for day in days:
             expected = person.sessions_per_day
             count = int(expected) + self.dice.chance(expected - int(expected))
             for _ in range(count):

@@ -1,0 +1,1 @@
+"""Simulation of the whole: users living with the service while the loop runs every night."""
