@@ -40,10 +40,12 @@ def test_blame_is_against_the_right_class_or_for_the_wrong_one() -> None:
 
 
 def test_influence_sums_over_the_mistakes_of_a_confusion() -> None:
-    found = Influence.of(
-        [misreading("a", "b", "x x", [-1, -1], [0, 0]), misreading("a", "b", "x y", [-1, 0], [0, 2])]
-        + [misreading("a", "c", "x", [-8], [0])]
-    )
+    mistakes = [
+        misreading("a", "b", "x x", [-1, -1], [0, 0]),
+        misreading("a", "b", "x y", [-1, 0], [0, 2]),
+        misreading("a", "c", "x", [-8], [0]),
+    ]
+    found = Influence.of(mistakes)
     assert found.tables == {("a", "b"): {"x": 3, "y": 2}, ("a", "c"): {"x": 8}}
     assert found.mistakes == {("a", "b"): 2, ("a", "c"): 1}
     assert found.by_right_class() == {"a": {"x": 11, "y": 2}}
