@@ -129,12 +129,12 @@ class Edge:
     def _note(self, scope: Scope, status: int, seconds: float, own: str) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
         method = scope["method"] if scope["method"] in METHODS else "other"
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, OSError):  # nobody may be left to read the log
             self._metrics.requests.labels(method, route, str(status or "gone")).inc()
             self._metrics.request_seconds.labels(route).observe(seconds)
-        self._log.info(
-            "request", request_id=own, method=method, route=route, status=status, ms=round(seconds * 1000, 2)
-        )
+            self._log.info(
+                "request", request_id=own, method=method, route=route, status=status, ms=round(seconds * 1000, 2)
+            )
 
 
 async def _discard(receive: Receive, problem: Problem) -> None:

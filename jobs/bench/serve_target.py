@@ -70,11 +70,13 @@ class GenerateEngine:
 
 def main(system: str, bundle: str, state: str, settings: dict[str, Any]) -> None:
     """Serve until SIGTERM, and print the port once listening."""
+    from jobs import logs
     from serving.config import ServeConfig
     from serving.pool import Pool
     from serving.seats import InlineSeat
     from serving.server import run
 
+    logs.configure("warning")
     config = ServeConfig(
         bundle=Path(bundle), state=Path(state), port=0, holdout_share=0.0, grace_s=0.0, watch_s=5.0, **settings
     )

@@ -1,0 +1,1 @@
+"""The operator's page, served at `/`: what the loop does, why, and the levers."""
