@@ -71,7 +71,7 @@ def measure(wanted: "Settings", path: Path | None = None) -> dict[str, Any]:
     for row in decode_runs.rows(wanted, {tuple(row[name] for name in CELL) for row in rows}):
         typer.echo(decode_runs.line(row))
         rows.append(row)
-        report["goals"] = decode_goals.goals(rows)
+        report["goals"] = decode_goals.goals(rows, wanted.device == "cpu")
         if path is not None:
             path.write_text(writer.dumps(report, indent=1) + "\n")
     for goal in report["goals"]:
