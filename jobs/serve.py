@@ -36,6 +36,7 @@ def serve(
 ) -> None:
     """Serve rewrites over HTTP."""
     from serving.config import ServeConfig
+    from serving.page.routes import router
     from serving.server import run
 
     config = ServeConfig(
@@ -48,7 +49,7 @@ def serve(
     def started(_: object, taken: int) -> None:
         typer.echo(f"listening on http://{host}:{taken} (API at /docs); SIGTERM drains", err=True)
 
-    run(config, started=started)
+    run(config, router, started)
 
 
 def serve_key(

@@ -1,10 +1,12 @@
 """The page's routes: what is shown, and the levers, each on record."""
 
+import hmac
 import time
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import parse_qs, urlencode
 
-from fastapi import APIRouter, Depends, Form, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -44,7 +46,18 @@ _templates.filters["when"] = lambda seconds: time.strftime("%Y-%m-%d %H:%M UTC",
 _templates.filters["percent"] = lambda value, digits=1: "–" if value is None else f"{100 * value:.{digits}f} %"
 _templates.filters["number"] = lambda value, form=".4g": "–" if value is None else f"{value:{form}}"
 
-Word = Annotated[str, Form(max_length=TEXT_CHARS)]
+
+async def form(request: Request) -> dict[str, str]:
+    """The fields of a form that a browser sent, each cut to TEXT_CHARS."""
+    body = (await request.body()).decode("utf-8", "replace")
+    try:
+        fields = parse_qs(body, keep_blank_values=True, max_num_fields=20)
+    except ValueError as error:
+        raise Problem("bad-request", "that is no form of this page") from error
+    return {name: values[-1][:TEXT_CHARS] for name, values in fields.items()}
+
+
+Fields = Annotated[dict[str, str], Depends(form)]
 
 
 def sessions(request: Request) -> Sessions:
@@ -74,11 +87,9 @@ class _ToTheDoor(Problem):
 Who = Annotated[Visitor, Depends(visitor)]
 
 
-async def operator(request: Request, who: Who, token: Word = "") -> Visitor:
+async def operator(who: Who, fields: Fields) -> Visitor:
     """Who moves a lever: an admin, from a form of ours."""
-    import hmac
-
-    if not who.may_act or not hmac.compare_digest(token.encode(), who.token.encode()):
+    if not who.may_act or not hmac.compare_digest(fields.get("token", "").encode(), who.token.encode()):
         raise Problem("unauthorized", "this needs a session opened with an admin key")
     return who
 
@@ -225,10 +236,10 @@ def login(request: Request) -> Response:
 
 
 @router.post("/page/login")
-def enter(request: Request, key: Annotated[str, Form(max_length=200)] = "") -> Response:
+def enter(request: Request, fields: Fields) -> Response:
     """Open a session with a key."""
     response = RedirectResponse("/", 303, HEADERS)
-    if sessions(request).enter(key.strip(), response, request.url.scheme == "https"):
+    if sessions(request).enter(fields.get("key", "").strip(), response, request.url.scheme == "https"):
         return response
     return show(request, Visitor("", "none"), "login", 401, wrong=True)
 
@@ -242,35 +253,35 @@ def leave(request: Request) -> Response:
 
 
 @router.post("/page/block")
-async def block(request: Request, who: Operator, text: Word, reason: Word = "", lift: Word = "") -> Response:
+async def block(request: Request, who: Operator, fields: Fields) -> Response:
     """Block a text, or lift its block, with a reason."""
-    blocked = not lift
+    text, blocked = fields.get("text", ""), not fields.get("lift")
     try:
         await service_of(request).block(text, blocked)
     except (OSError, ValueError) as error:
         raise Problem("invalid", "the block could not be recorded") from error
-    _record(request, who, "block" if blocked else "lift", text, reason)
+    _record(request, who, "block" if blocked else "lift", text, fields)
     return _back("/page/rewrites", "blocked" if blocked else "allowed again")
 
 
 @router.post("/page/promote")
-async def promote(request: Request, who: Operator, bundle: Word, reason: Word = "") -> Response:
+async def promote(request: Request, who: Operator, fields: Fields) -> Response:
     """Make a bundle the champion; the service follows at once."""
-    service = service_of(request)
+    service, bundle = service_of(request), fields.get("bundle", "")
     if service.config.registry is None:
         raise Problem("conflict", "a single bundle is served; there is no registry")
     try:
-        Registry(service.config.registry).promote(bundle, by=who.name, reason=reason)
+        Registry(service.config.registry).promote(bundle, by=who.name, reason=fields.get("reason", ""))
         await service.holder.reload()
     except (NoSuchBundle, BadBundle, ValueError) as error:
         raise Problem("conflict", "that bundle cannot be put in force") from error
     service.swapped()
-    _record(request, who, "promote", bundle, reason)
+    _record(request, who, "promote", bundle, fields)
     return _back("/page/bundles", "promoted")
 
 
 @router.post("/page/rollback")
-async def rollback(request: Request, who: Operator, reason: Word = "") -> Response:
+async def rollback(request: Request, who: Operator, fields: Fields) -> Response:
     """Back to the previous bundle, at once."""
     service = service_of(request)
     try:
@@ -278,7 +289,7 @@ async def rollback(request: Request, who: Operator, reason: Word = "") -> Respon
     except (NoSuchBundle, BadBundle) as error:
         raise Problem("conflict", "there is nothing to go back to") from error
     service.swapped()
-    _record(request, who, "rollback", found.bundle_id, reason)
+    _record(request, who, "rollback", found.bundle_id, fields)
     return _back("/page/bundles", "rolled back")
 
 
@@ -301,12 +312,11 @@ def _audit(request: Request) -> Path:
     return Path(service_of(request).config.state) / "audit.jsonl"
 
 
-def _record(request: Request, who: Visitor, did: str, what: str, reason: str) -> None:
+def _record(request: Request, who: Visitor, did: str, what: str, fields: dict[str, str]) -> None:
+    reason = fields.get("reason", "")
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     append_line(_audit(request), {"at": at, "by": who.name, "did": did, "what": what, "reason": reason})
 
 
 def _back(path: str, said: str) -> Response:
-    from urllib.parse import urlencode
-
     return RedirectResponse(f"{path}?{urlencode({'said': said})}", 303, HEADERS)
