@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +12,7 @@ import typer
 
 from jobs.base import BASE
 from jobs.threads import default_threads
+from rewrite.guards import Guards
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,6 +43,7 @@ class LearnConfig:
     seed: int = 0
     threads: int = 1
     most_rescored: int = 6000
+    guards: Guards = field(default_factory=Guards)
 
 
 def learn(
@@ -58,9 +60,14 @@ def learn(
     harm: Annotated[float, typer.Option(min=0, max=1, help="Share of good turns that may be rewritten wrong.")] = 0.002,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = default_threads(),
+    allow_intent: Annotated[
+        list[str] | None,
+        typer.Option(help="Sensitive intent (calls, purchases, deletions…) to rewrite to all the same."),
+    ] = None,
 ) -> None:
     """Train the generator, build the tries, calibrate the decision, and pack a bundle."""
-    bundle_id = run(mined, out, LearnConfig(steps, model, harm, seed, threads))
+    guards = Guards(allowed=tuple(allow_intent or ()))
+    bundle_id = run(mined, out, LearnConfig(steps, model, harm, seed, threads, guards=guards))
     typer.echo(f"bundle {bundle_id} written to {out}")
 
 
@@ -264,7 +271,9 @@ def _fit(
     trie = build_trie(generator, knowledge.texts) if generator is not None and knowledge.texts else None
     scorer = Scorer(knowledge, generator, trie, intents, intent_defect_rates(_before(turns, since)), ngrams=ngrams)
     with progress("fit: turns rescored") as advance:
-        fitting = FittingConfig(harm_allowed=config.harm, most_rescored=config.most_rescored, seed=config.seed)
+        fitting = FittingConfig(
+            harm_allowed=config.harm, most_rescored=config.most_rescored, seed=config.seed, guards=config.guards
+        )
         return fit(judged_turns(turns, since, whole), scorer, fitting, lambda done, of: advance())
 
 

@@ -14,6 +14,7 @@ import lightgbm
 import numpy as np
 
 from rewrite.features import CANDIDATE_FEATURES, TURN_FEATURES
+from rewrite.guards import OPEN, Barrier, Guards
 
 Space = Literal["personal", "global"]
 SPACES: tuple[Space, Space] = ("personal", "global")
@@ -28,7 +29,7 @@ class Candidate:
     """One text that the turn could be rewritten to.
 
     `p_right` is the calibrated probability that the turn fails as it is and succeeds as this text; `gain` the expected
-    defects cured less those caused. `features` are by name.
+    defects cured less those caused; `barrier` what the guards ask for before it is acted on. `features` are by name.
     """
 
     text: str
@@ -37,6 +38,7 @@ class Candidate:
     p_right: float
     gain: float
     features: Mapping[str, float] = field(default_factory=dict, repr=False)
+    barrier: Barrier = OPEN
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ REASONS = {
     "likely_fine": "the turn is likely to succeed as it is",
     "no_candidate": "no text in force comes near",
     "unsure": "no candidate's expected gain is above its threshold",
-    "blocked": "the only likely rewrites are blocked",
+    "guarded": "a guard holds back what would have been chosen: see its barrier",
 }
 
 
@@ -96,6 +98,7 @@ class Decider:
         right_calibration: Mapping[str, Calibration],
         thresholds: Thresholds,
         intent_defect_rates: Mapping[str, float],
+        guards: Guards = Guards(),
     ) -> None:
         self._fail_model = fail_model
         self._sift_model = sift_model
@@ -104,6 +107,7 @@ class Decider:
         self._right_calibration = right_calibration
         self.thresholds = thresholds
         self.intent_defect_rates = dict(intent_defect_rates)
+        self.guards = guards
 
     def p_fail(self, features: np.ndarray) -> np.ndarray:
         """Probability that a turn fails if left alone, shape (N,), from TURN_FEATURES, shape (N, F)."""
@@ -131,6 +135,7 @@ class Decider:
             "right_calibration": {space: asdict(c) for space, c in self._right_calibration.items()},
             "thresholds": asdict(self.thresholds),
             "intent_defect_rates": self.intent_defect_rates,
+            "guards": self.guards.as_json(),
         }
         (folder / "decision.json").write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n")
 
@@ -156,6 +161,7 @@ class Decider:
             {space: _calibration(c) for space, c in settings["right_calibration"].items()},
             Thresholds(**settings["thresholds"]),
             settings["intent_defect_rates"],
+            Guards.from_json(settings["guards"]),
         )
 
 
@@ -172,18 +178,25 @@ def expected_gain(p_fail: float, p_right: np.ndarray, same_reading: np.ndarray) 
     return np.asarray(changes * (p_right - (1.0 - np.maximum(p_fail, p_right))))
 
 
-def choose(candidates: Sequence[Candidate], gain_thresholds: Mapping[str, float]) -> Candidate | None:
+def choose(
+    candidates: Sequence[Candidate], gain_thresholds: Mapping[str, float], guarded: bool = True
+) -> Candidate | None:
     """Personal before global: the best personal candidate if it is a likely match, else the best global one, else None.
 
     Likely is what is above its space's threshold and promises at least LIKELY of the gain of the best global candidate.
+    What does not get over its barrier is no candidate, unless `guarded` is off.
     """
-    best = {
-        space: _best(c for c in candidates if c.space == space and c.gain > gain_thresholds[space]) for space in SPACES
-    }
+    able = [c for c in candidates if not guarded or _over_barrier(c, gain_thresholds)]
+    best = {space: _best(c for c in able if c.space == space and c.gain > gain_thresholds[space]) for space in SPACES}
     own, everyones = best["personal"], best["global"]
     if own is None or everyones is None:
         return own or everyones
     return own if own.gain >= LIKELY * everyones.gain else everyones
+
+
+def _over_barrier(candidate: Candidate, gain_thresholds: Mapping[str, float]) -> bool:
+    barrier = candidate.barrier
+    return candidate.p_right >= barrier.p_right and candidate.gain > gain_thresholds[candidate.space] + barrier.gain
 
 
 def _best(candidates: Iterable[Candidate]) -> Candidate | None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from rewrite.decision import SPACES, Calibration, Candidate, Decider, Space, Thresholds, choose, expected_gain
 from rewrite.features import CANDIDATE_FEATURES
+from rewrite.guards import Barrier, Guards
 from rewrite.rewriter import Considered, Scorer, best_rows
 from rewrite.text import normalise
 from rewrite.trees import TreesConfig, calibrate, folds_by, out_of_fold, train
@@ -77,6 +78,7 @@ class FittingConfig:
     least_p_fail: float = 0.08
     most_rescored: int = 6000
     seed: int = 0
+    guards: Guards = field(default_factory=Guards)
 
     @property
     def trees(self) -> TreesConfig:
@@ -127,7 +129,7 @@ def fit(
     for c, p in zip(chosen, p_fail[rows], strict=True):
         scorer.propose(c, float(p))
     sift_model = _sift(chosen, of, folds[rows], failed, scorer, config, progress)
-    table = _CandidateTable.of(chosen, of, folds[rows], failed)
+    table = _CandidateTable.of(chosen, of, folds[rows], failed, config.guards)
     raw_right = out_of_fold(table.features, table.right, table.fold, config.trees, table.weight)
     right_calibration: dict[str, Calibration] = {
         s: calibrate(raw_right[m], table.right[m], table.weight[m]) for s in SPACES for m in [table.space == s]
@@ -144,6 +146,7 @@ def fit(
         right_calibration,
         Thresholds(config.least_p_fail, thresholds),
         scorer.intent_defect_rates,
+        config.guards,
     )
     counts = {"turns": float(len(judged)), "failing": float(signals.sum()), "rescored": float(len(rows))}
     counts["wants_known"] = float(sum(j.fails and j.want is not None for j in judged))
@@ -178,6 +181,7 @@ class _CandidateTable:
     fold: np.ndarray
     space: np.ndarray
     text: list[str]
+    barrier: list[Barrier]
     met: np.ndarray
     right: np.ndarray
     weight: np.ndarray
@@ -185,18 +189,25 @@ class _CandidateTable:
 
     @classmethod
     def of(
-        cls, considered: Sequence[Considered], judged: Sequence[Judged], folds: np.ndarray, p_failed: np.ndarray
+        cls,
+        considered: Sequence[Considered],
+        judged: Sequence[Judged],
+        folds: np.ndarray,
+        p_failed: np.ndarray,
+        guards: Guards = Guards(),
     ) -> "_CandidateTable":
         """Failing turns with a known want stand for all failing ones; a turn that seems good counts as far as it is."""
         known = sum(p for j, p in zip(judged, p_failed, strict=True) if j.fails and j.want is not None)
         stands_for = float(p_failed.sum() / max(known, 1.0))
         turn, space, text, met, right, weight = [], [], [], [], [], []
+        barrier = []
         for row, (c, j) in enumerate(zip(considered, judged, strict=True)):
             for p in c.proposals:
                 does = j.want is not None and j.want.met_by(p.text, p.reading)
                 turn.append(row)
                 space.append(p.space)
                 text.append(p.text)
+                barrier.append(guards.barrier(c.query, c.turn.reading, p.text, p.reading))
                 met.append(does)
                 right.append(j.fails and does)
                 weight.append((stands_for if j.want is not None else 0.0) if j.fails else 1.0 - p_failed[row])
@@ -208,6 +219,7 @@ class _CandidateTable:
             folds[turn_rows],
             np.array(space, dtype=object),
             text,
+            barrier,
             np.array(met, dtype=bool),
             np.array(right, dtype=bool),
             np.array(weight, dtype=np.float64),
@@ -222,7 +234,8 @@ class _CandidateTable:
         found: list[list[tuple[Candidate, int]]] = [[] for _ in range(self.turns)]
         for row in range(len(self.text)):
             space: Space = SPACES[self.space[row] == "global"]
-            candidate = Candidate(self.text[row], space, (), float(p_right[row]), float(gain[row]))
+            scored = float(p_right[row]), float(gain[row])
+            candidate = Candidate(self.text[row], space, (), *scored, barrier=self.barrier[row])
             found[self.turn[row]].append((candidate, row))
         return found
 

@@ -182,9 +182,14 @@ class Rewriter:
         candidates = self._candidates(considered, p_fail)
         chosen = None if likely_fine else choose(candidates, self.decider.thresholds.gain)
         if chosen is None:
-            reason = "likely_fine" if likely_fine else "unsure" if candidates else "no_candidate"
+            reason = "likely_fine" if likely_fine else self._why_not(candidates)
             return Decision(None, None, 1.0 - p_fail, reason, p_fail, candidates)
         return Decision(chosen.text, chosen.space, chosen.p_right, "rewritten", p_fail, candidates)
+
+    def _why_not(self, candidates: Sequence[Candidate]) -> str:
+        if not candidates:
+            return "no_candidate"
+        return "guarded" if choose(candidates, self.decider.thresholds.gain, guarded=False) else "unsure"
 
     def path(self, text: str) -> list[str]:
         """The text in pieces, cut where the global trie branches; empty where it holds no such text, or there is no
@@ -233,6 +238,7 @@ class Rewriter:
                 float(p_right[row]),
                 float(gain[row]),
                 dict(zip(CANDIDATE_FEATURES, features[row].tolist(), strict=True)),
+                self.decider.guards.barrier(considered.query, considered.turn.reading, p.text, p.reading),
             )
             for row, p in enumerate(proposals)
         ]

@@ -1,6 +1,7 @@
 """The decision: personal before global, nothing on doubt, and the same after it was saved."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import lightgbm
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from rewrite.decision import LIKELY, Calibration, Candidate, Decider, Thresholds, choose, expected_gain
 from rewrite.features import CANDIDATE_FEATURES, CHEAP_FEATURES, TURN_FEATURES
+from rewrite.guards import Barrier
 
 RATE = st.floats(0, 1)
 CANDIDATES = st.lists(
@@ -146,3 +148,12 @@ def test_calibration_goes_through_its_knots_and_never_falls() -> None:
     raw = np.linspace(0, 1, 101)
     assert (np.diff(calibrate(raw)) > 0).all()
     assert 0 <= calibrate(raw).min() <= calibrate(raw).max() <= 1
+
+
+def test_a_candidate_behind_its_barrier_is_not_chosen() -> None:
+    held = replace(candidate("h", "global", 0.9, p_right=0.6), barrier=Barrier("number", 0.7))
+    flip = replace(candidate("f", "global", 0.15), barrier=Barrier("flip", 0.0, 0.1))
+    thresholds = {"personal": 0.1, "global": 0.1}
+    assert choose([held, flip], thresholds) is None
+    assert choose([held, flip], thresholds, guarded=False) == held
+    assert choose([replace(held, p_right=0.8)], thresholds) is not None
