@@ -13,18 +13,17 @@ def import_ubi(
     memory: Annotated[str, typer.Option(help="Java heap of a local Spark.")] = "4g",
 ) -> None:
     """Turn a search box's UBI events into an interaction log that `reprise mine` reads."""
+    from jobs.spark_tables import write_table
     from mining import ubi
-    from mining.spark import session
+    from mining.spark import running
 
-    spark = session(memory=memory)
     if out.exists():
         raise ValueError(f"{out} exists; choose another --out")
-    log = ubi.interactions(read_ubi(spark, queries, ubi.QUERIES), read_ubi(spark, events, ubi.EVENTS))
-    from jobs.spark_tables import write_table
-
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_table(log, out.absolute().parent, out.name, 1, order=("user_id", "timestamp", "interaction_id"))
-    typer.echo(f"{out}: {spark.read.parquet(out.absolute().as_uri()).count()} turns")
+    with running(memory=memory) as spark:
+        log = ubi.interactions(read_ubi(spark, queries, ubi.QUERIES), read_ubi(spark, events, ubi.EVENTS))
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_table(log, out.absolute().parent, out.name, 1, order=("user_id", "timestamp", "interaction_id"))
+        typer.echo(f"{out}: {spark.read.parquet(out.absolute().as_uri()).count()} turns")
 
 
 def read_ubi(spark: Any, path: Path, schema: Any) -> Any:

@@ -23,12 +23,20 @@ def mine(
     min_users: Annotated[int, typer.Option(help="Distinct users a text must have worked for to be global.")] = 5,
     min_days: Annotated[int, typer.Option(help="Distinct days it must have worked on.")] = 2,
     pair_users: Annotated[int, typer.Option(help="Distinct users that must have made a reformulation.")] = 2,
+    pair_days: Annotated[int, typer.Option(help="Distinct days on which they must have made it.")] = 2,
     bad_share: Annotated[float, typer.Option(help="Share of bad rows above which the run fails.")] = 0.05,
     holdback: Annotated[float, typer.Option(help="Share of the newest days that past/ does not see; 0: none.")] = 0.25,
     scrub: Annotated[str, typer.Option(help="Taken out of texts, comma-separated: email, number.")] = "",
     names: Annotated[Path | None, typer.Option(help="Names to take out of texts, one a line.")] = None,
     user_key: Annotated[Path | None, typer.Option(help="Key file: user ids become their HMAC-SHA256.")] = None,
     forget: Annotated[Path | None, typer.Option(help="User ids, one a line, of whom no trace may remain.")] = None,
+    kinds: Annotated[
+        Path | None, typer.Option(help="Trained model of follow-ups (`python -m jobs.fit_kinds`); default: rules.")
+    ] = None,
+    defects: Annotated[
+        Path | None, typer.Option(help="Defect model (`python -m jobs.fit_defects`); default: fitted to the log.")
+    ] = None,
+    states: Annotated[str, typer.Option(help="States of the Markov chain: text, or reading (the NLU's).")] = "text",
     shards: Annotated[int, typer.Option(help="Shards of the personal store.")] = 16,
     memory: Annotated[str, typer.Option(help="Java heap of a local Spark.")] = "4g",
     cores: Annotated[int, typer.Option(help="Cores of a local Spark; 0: all.")] = 0,
@@ -41,19 +49,70 @@ def mine(
         min_users=min_users,
         min_days=min_days,
         pair_users=pair_users,
+        pair_days=pair_days,
         bad_share=bad_share,
         holdback=holdback,
         personal_shards=shards,
+        states=states,
         scrub=tuple(sorted(filter(None, scrub.split(",")))),
     )
-    guard = Guard.read(names, user_key, forget)
+    guard, models = Guard.read(names, user_key, forget), Models.read(kinds, defects)
     started = time.monotonic()
 
     def say(message: str) -> None:
         typer.echo(f"{time.monotonic() - started:6.1f} s  {message}", err=True)
 
-    for line in run(logs, out, config, guard=guard, overwrite=overwrite, memory=memory, cores=cores or None, say=say):
+    how: dict[str, Any] = {
+        "guard": guard,
+        "models": models,
+        "overwrite": overwrite,
+        "memory": memory,
+        "cores": cores or None,
+    }
+    for line in run(logs, out, config, say=say, **how):
         typer.echo(line)
+
+
+@dataclass(frozen=True)
+class Models:
+    """Trained models in the place of what mining does by itself."""
+
+    kinds: Any = None
+    """A `mining.kinds.KindModel`."""
+    defects: Any = None
+    """A `mining.defects.DefectModel`."""
+    kinds_id: str = ""
+    defects_id: str = ""
+
+    @staticmethod
+    def read(kinds: Path | None, defects: Path | None) -> "Models":
+        """From the files that the command names.
+
+        Raises:
+            ValueError: a file is missing, or is no such model.
+        """
+        from mining.defects import DefectModel
+        from mining.kinds import KindModel
+
+        return Models(
+            _model(kinds, KindModel.from_json),
+            _model(defects, DefectModel.from_json),
+            _digest(_bytes(kinds)) if kinds else "",
+            _digest(_bytes(defects)) if defects else "",
+        )
+
+    def applied_to(self, config: "MineConfig") -> "MineConfig":
+        """`config` with the models' fingerprints, so that another model makes another run."""
+        return replace(config, kinds_id=self.kinds_id, defects_id=self.defects_id)
+
+
+def _model(path: Path | None, read: Callable[[str], Any]) -> Any:
+    if path is None:
+        return None
+    try:
+        return read(_bytes(path).decode("utf-8"))
+    except (KeyError, TypeError, UnicodeDecodeError, ValueError) as error:
+        raise ValueError(f"{path}: not a model of this kind ({error}); was it written by another command?") from error
 
 
 @dataclass(frozen=True)
@@ -122,6 +181,7 @@ def run(
     config: "MineConfig",
     *,
     guard: Guard = Guard(),
+    models: Models = Models(),
     overwrite: bool = False,
     memory: str = "4g",
     cores: int | None = None,
@@ -135,7 +195,7 @@ def run(
     from jobs.rundir import complete, manifest_of, published, write_json
 
     inputs = fingerprints(logs)
-    config = guard.applied_to(config)
+    config = models.applied_to(guard.applied_to(config))
     identity = {"version": VERSION, "inputs": inputs, "config": config.as_dict()}
     if complete(out) and _same(manifest_of(out), identity):
         return [f"{out} is already complete: same inputs, same settings; nothing to do"]
@@ -145,7 +205,7 @@ def run(
         )
     with published(out, overwrite) as folder:
         total = sum(entry["bytes"] for entry in inputs)
-        manifest, report = _mine(logs, folder, config, guard, memory, cores, say, total)
+        manifest, report = _mine(logs, folder, config, guard, models, memory, cores, say, total)
         write_json(folder / "report.json", report)
         write_json(folder / "manifest.json", _manifest(folder, identity, manifest))
     return _summary(out, manifest_of(out))
@@ -174,6 +234,7 @@ def _mine(
     folder: Path,
     config: "MineConfig",
     guard: Guard,
+    models: Models,
     memory: str,
     cores: int | None,
     say: Callable[[str], None],
@@ -183,25 +244,24 @@ def _mine(
     from jobs import mining
     from jobs.log_reading import SPARK_ERRORS, cause, read_logs
     from jobs.spark_tables import Stage
-    from mining.spark import session, settings_for
+    from mining.spark import running, settings_for
 
     say("starting Spark")
-    spark = session(cores, memory, settings_for(input_bytes))
-    stage = Stage(spark, Path(tempfile.mkdtemp(prefix="stage-", dir=folder)))
-    try:
-        say("judging rows")
+    with running(cores, memory, settings_for(input_bytes)) as spark:
+        stage = Stage(spark, Path(tempfile.mkdtemp(prefix="stage-", dir=folder)))
         private = bool(guard.user_key or guard.forgotten or config.scrub)
-        rows = guard.protect(spark, read_logs(spark, logs), config.scrub)
-        rows, counts = mining.judge(spark, rows, private)
-        mining.check(counts, config)
-        split = mining.holdback_from(counts, config.holdback)
-        job = mining.Run(spark, config, folder, stage, say, counts, split)
-        mining.mine(job, rows)
-    except SPARK_ERRORS as error:
-        raise ValueError(f"mining failed: {cause(error)}; is a log file damaged, or the disk full?") from error
-    finally:
-        stage.close()
-    return _window(counts, split), {**job.report, "rows": counts.rows, "quarantined": counts.reasons}
+        job = mining.Run(spark, config, folder, stage, say, models.kinds, models.defects, private)
+        try:
+            say("gathering turns by user")
+            log = mining.gather(job, guard.protect(spark, read_logs(spark, logs), config.scrub))
+            mining.check(log.counts, config)
+            split = mining.holdback_from(log.counts, config.holdback)
+            mining.mine(job, log, split)
+        except SPARK_ERRORS as error:
+            raise ValueError(f"mining failed: {cause(error)}; is a log file damaged, or the disk full?") from error
+        finally:
+            stage.close()
+    return _window(log.counts, split), {**job.report, "rows": log.counts.rows, "quarantined": log.counts.reasons}
 
 
 def _window(counts: Any, split: Any) -> dict[str, Any]:
@@ -238,7 +298,3 @@ def _summary(out: Path, manifest: dict[str, Any]) -> list[str]:
             f"the global space is empty: no text worked for {floor} distinct users; only personal texts were mined"
         )
     return lines
-
-
-if __name__ == "__main__":  # spark-submit jobs/mine.py LOGS… --out MINED
-    typer.run(mine)

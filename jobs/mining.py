@@ -1,37 +1,30 @@
-"""One mining run on Spark: judge, fit, write the turns, derive every other table, for all days and for the past."""
+"""One mining run on Spark: gather, judge and count by parts, sum over parts, for all days and for the past at once."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
-from jobs.spark_tables import Stage, write_sorted, write_table
-from mining import (
-    chain,
-    outcomes,
-    privacy,
-    quarantine,
-    reformulations,
-    sessions,
-    shards,
-    signals,
-    spaces,
-    suspects,
-    votes,
-)
+from jobs.spark_tables import Stage, write_sides, write_table
+from mining import chain, gathering, outcomes, parts, privacy, quarantine, shards, signals, spaces, suspects
 from mining.config import MineConfig
-from mining.defects import DefectModel, defect_probability, fit, prior_model
+from mining.defects import DefectModel, fit
+from mining.judgement import Yardstick
+from mining.kinds import KindModel
+from mining.sessions import sessions
 from mining.store import write_global, write_personal
+from mining.turns import US_PER_DAY, Turns
 
 Say = Callable[[str], None]
-T = TypeVar("T")
 
 
 @dataclass
@@ -123,165 +116,184 @@ class Run:
     out: Path
     stage: Stage
     say: Say
-    counts: Counts
-    split: datetime | None
+    kinds: KindModel | None = None
+    defects: DefectModel | None = None
+    private: bool = False
+    """Whether lines of JSON are forgotten: what was protected in the columns stands there in the clear."""
     report: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def files(self) -> int:
-        """Files of the turns table."""
-        return -(-self.counts.good // self.config.rows_per_file)
 
-    @property
-    def split_iso(self) -> str | None:
-        """The holdback's beginning as text."""
-        return self.split.isoformat() if self.split else None
+@dataclass(frozen=True)
+class Gathered:
+    """The log by parts of whole users on disk, and what was found in it."""
+
+    folder: Path
+    parts: int
+    counts: Counts
+    rows: DataFrame
+    """The log as it was read; with reasons where every row had to be judged by itself."""
 
 
-def sessioned(run: Run, rows: DataFrame) -> DataFrame:
-    """Good rows in user order, with sessions and follow-ups: the one shuffle by user.
+def gather(run: Run, rows: DataFrame) -> Gathered:
+    """Lay the log down by parts. `rows` come from `read_logs`.
 
-    Texts come first: Spark forgets how rows are spread once Python has touched them, and would shuffle again.
+    The first try trusts that all is UTF-8 and every id unique, and finds out on the way; where it is not so, rows are
+    judged one by one and gathered again.
     """
-    rows = sessions.with_effective_text(rows, run.counts.plain).repartition(max(1, run.files), "user_id")
-    rows = sessions.with_sessions(rows, run.config.session_gap_s, run.split_iso)
-    return sessions.with_followup(rows, run.config.followup_gap_s)
+    total = rows.count()
+    found, many = Counts(), max(1, -(-total // run.config.rows_per_file))
+    folder = run.stage.folder / "gathered"
+    if not total:
+        return Gathered(folder, 0, found, rows)
+    seen, judged = _laid_down(run, quarantine.glanced_at(rows), total, many, folder), rows
+    if not seen.sound or _ids_shared(run.spark, folder, many, total):
+        judged, found = judge(run.spark, rows, run.private)
+        seen = _laid_down(run, quarantine.blanked(judged), total, many, folder)
+    first, last = (None if t is None else _time(t) for t in (seen.first, seen.last))
+    reasons = dict(sorted(seen.reasons.items()))
+    return Gathered(folder, many, Counts(seen.rows, reasons, first, last, found.twice), judged)
 
 
-def fitted(run: Run, sample: DataFrame) -> tuple[signals.Scales, DataFrame, DefectModel]:
-    """Scales, dwell medians and defect model of sessioned turns, from days that are not held back."""
-    if run.split_iso:
-        sample = sample.where(F.col("timestamp") < F.lit(run.split_iso).cast("timestamp"))
-    [row] = signals.scales_of(sample).collect()
-    scales = signals.Scales(tuple(row["asr_edges"] or ()), tuple(row["nlu_edges"] or ()), row["dwell_median_s"])
-    usual = signals.dwell_medians(sample).collect()
-    medians = run.spark.createDataFrame(usual, "intent string, usual_dwell_s double")
-    table = signals.patterns(signals.with_signals(sample, scales, medians)).collect()
-    if not table:
-        return scales, medians, prior_model()
-    levels = np.array([[row[name] for name in signals.LEVELS] for row in table])
-    return scales, medians, fit(levels, np.array([row["turns"] for row in table]))
+def _laid_down(run: Run, rows: DataFrame, total: int, many: int, folder: Path) -> gathering.Found:
+    folder.mkdir(parents=True, exist_ok=True)
+    every = gathering.Found()
+    for row in gathering.gathered(rows, folder, many, total // run.config.fit_turns).collect():
+        every.add(row["rows"], json.loads(row["reasons"]), row["first"], row["last"], row["sound"])
+    return every
 
 
-def sample_of(run: Run, good: DataFrame, turns: DataFrame) -> DataFrame:
-    """Sessioned turns of a sample of users: all of a small log, which the caller then keeps in memory anyway."""
-    buckets = run.counts.good // run.config.fit_turns
-    if buckets <= 1:
-        return turns
-    some = good.where(F.pmod(F.xxhash64("user_id"), F.lit(buckets)) == 0)
-    return run.stage(sessioned(run, some).select(*_SIGNAL_INPUTS))
+HASHES_AT_ONCE = 1 << 24
+"""Hashes of ids that are compared in one place: 128 MiB."""
 
 
-_SIGNAL_INPUTS = (
-    "user_id",
-    "timestamp",
-    "interaction_id",
-    "intent",
-    "status",
-    "interrupted",
-    "dwell_s",
-    "asr_confidence",
-    "nlu_confidence",
-    "followup",
-    "_last",
-    "next_gap_s",
-)
+def _ids_shared(spark: SparkSession, folder: Path, many: int, total: int) -> bool:
+    """Whether interaction ids occur twice; hashes that agree by chance only cause a closer look."""
+    ranges = -(-total // HASHES_AT_ONCE)
+    lows = [(n << 64) // ranges - (1 << 63) for n in range(ranges + 1)]
+    tasks = [(low, after - 1) for low, after in pairwise(lows)]
+    if ranges == 1:
+        return gathering.shared_ids(folder, many, *tasks[0])
+
+    def look(batches: Any) -> Any:
+        for batch in batches:
+            found = [gathering.shared_ids(folder, many, *tasks[n]) for n in batch.column(0).to_pylist()]
+            yield pa.RecordBatch.from_pydict({"shared": found})
+
+    found = spark.range(0, ranges, 1, ranges).mapInArrow(look, "shared boolean").collect()
+    return any(row["shared"] for row in found)
 
 
-def turns_of(run: Run, turns: DataFrame, scales: signals.Scales, medians: DataFrame, model: DefectModel) -> DataFrame:
-    """The table `turns`, from sessioned ones."""
-    turns = signals.with_signals(turns, scales, medians)
-    turns = turns.withColumn("defect_probability", defect_probability(model))
-    turns = reformulations.with_kind(turns, run.config.pair_gap_s)
-    turns = reformulations.with_resolution(turns)
-    return turns.select(*(c for c in turns.columns if not c.startswith("_") and c != "reason"))
+def yardstick(run: Run, log: Gathered, split: datetime | None) -> Yardstick:
+    """What every turn is judged by: scales and defect model of a sample of users, from days that are not held back."""
+    assert log.counts.first is not None and log.counts.last is not None  # noqa: PT018 - check() has seen to it
+    first_day, last_day = (micros(t) // US_PER_DAY for t in (log.counts.first, log.counts.last))
+    split_us = micros(split) if split else None
+    before = split_us if split_us is not None else (last_day + 1) * US_PER_DAY
+    turns = Turns.of(_sample(log))
+    early = turns.time_us < before
+    scales = signals.scales_of(turns.log.filter(pa.array(early)))
+    order = sessions(turns, run.config.session_gap_s, run.config.followup_gap_s, split_us)
+    levels = np.stack(list(signals.signals(turns, order, scales).values()), axis=1)[early]
+    seen, turns_each = signals.patterns(levels)
+    model = run.defects or fit(seen.astype(np.float64), turns_each.astype(np.float64))
+    return Yardstick(run.config, split_us, first_day, last_day - first_day + 1, scales, model, run.kinds)
 
 
-def mine(run: Run, rows: DataFrame) -> None:
-    """Write every table and store of a run into `run.out`; `rows` are judged."""
-    good = rows.where(F.col("reason").isNull())
-    spread = sessioned(run, good)
-    small = run.counts.good <= run.config.fit_turns
-    turns = spread.persist() if small else spread  # a small log is judged and sorted once for fitting and writing
+def micros(moment: datetime) -> int:
+    """Microseconds since 1970."""
+    return round((moment - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1))
+
+
+def _sample(log: Gathered) -> pa.Table:
+    files = (log.folder / f"sample-{part}.arrow" for part in range(log.parts))
+    return pa.concat_tables(rows for file in files for rows in gathering.blocks(file, 1 << 62)).combine_chunks()
+
+
+def report_of(by: Yardstick) -> dict[str, Any]:
+    """The defect model and its scales, for the run's report."""
+    model: DefectModel = by.model
+    return {**model.report(), "asr_edges": by.scales.asr_edges, "nlu_edges": by.scales.nlu_edges}
+
+
+def mine(run: Run, log: Gathered, split: datetime | None) -> None:
+    """Write every table and store of a run into `run.out`."""
     run.say("fitting the defect model")
-    scales, medians, model = fitted(run, sample_of(run, good, turns))
-    run.report["defect_model"] = {**model.report(), "asr_edges": scales.asr_edges, "nlu_edges": scales.nlu_edges}
-    run.say("writing turns")
-    table = turns_of(run, turns, scales, medians, model).sortWithinPartitions("user_id", "timestamp", "interaction_id")
-    write_sorted(table, run.out / "turns")
-    turns.unpersist()
-    bad = quarantine.quarantined(rows)
-    if not run.counts.reasons:  # nothing to look for: an empty table of the same form
-        bad = run.spark.createDataFrame([], bad.schema)
-    write_table(bad, run.out, "quarantine", 1)
-    evidence = Evidence.gather(run, run.spark.read.schema(table.schema).parquet((run.out / "turns").as_uri()))
-    work = [partial(derive, run, evidence, run.out)]
-    if run.split:
-        work.append(partial(derive, run, evidence.before(run.split), run.out / "past"))
-    at_once(work)
+    by = yardstick(run, log, split)
+    run.report["defect_model"] = report_of(by)
+    run.say("judging turns")
+    gap = privacy.GAP if run.config.scrub else None
+    task = parts.tasks(log.folder, run.stage.folder, run.out, by, gap)
+    run.spark.range(0, log.parts, 1, log.parts).mapInArrow(task, parts.DONE).collect()
+    sides = [(past == "past/", run.out / past) for past in parts.SIDES[: 2 if split else 1]]
+    at_once([partial(derive, run, log.parts, sides), partial(write_quarantine, run, log)])
     run.say("building stores")
     write_stores(run)
 
 
-@dataclass
-class Evidence:
-    """User-day votes, staged once: whatever is derived reads these and never the turns again."""
-
-    asks: DataFrame
-    moves: DataFrame
-    pairs: DataFrame
-    resolutions: DataFrame
-    exposures: DataFrame
-
-    @staticmethod
-    def gather(run: Run, turns: DataFrame) -> "Evidence":
-        """Votes of all turns that count."""
-        run.say("gathering evidence")
-        counted = votes.counted(turns, run.config.max_turns_per_user_day)
-        if run.config.scrub:
-            counted = votes.without_gaps(counted, privacy.GAP)
-        exposures = outcomes.exposures(counted, run.counts.plain)
-        parts = (*(kind(counted) for kind in (votes.asks, votes.moves, votes.pairs, votes.resolutions)), exposures)
-        return Evidence(*at_once([partial(run.stage, part) for part in parts]))
-
-    def before(self, moment: datetime) -> "Evidence":
-        """The votes of days before `moment`, a midnight."""
-        day = F.lit(moment.date())
-        frames = (self.asks, self.moves, self.pairs, self.resolutions, self.exposures)
-        return Evidence(*(frame.where(F.col("day") < day) for frame in frames))
-
-
-def at_once(work: Sequence[Callable[[], T]]) -> list[T]:
-    """Results of `work`, two at a time: most of these queries end in one task, which leaves cores idle."""
+def at_once(work: list[Callable[[], None]]) -> None:
+    """Do `work`, two at a time: most of these queries end in one task, which leaves cores idle."""
     with ThreadPoolExecutor(2) as pool:
-        return [future.result() for future in [pool.submit(task) for task in work]]
+        for future in [pool.submit(task) for task in work]:
+            future.result()
 
 
-def derive(run: Run, evidence: Evidence, out: Path) -> None:
-    """Write every table that follows from `evidence` into `out`."""
-    config, where = run.config, " of the past" if out != run.out else ""
-    files = max(1, run.files // 8)
-    run.say(f"deriving spaces{where}")
-    users = run.stage(spaces.by_user(evidence.asks))
+def write_quarantine(run: Run, log: Gathered) -> None:
+    """Write the bad rows: all have been counted, so there is nothing to look for where none was."""
+    if log.counts.reasons:
+        rows = log.rows if "reason" in log.rows.columns else quarantine.judged(quarantine.doubtful(log.rows))
+        bad = quarantine.quarantined(rows.drop("_raw") if run.private else rows)
+    else:
+        bad = run.spark.createDataFrame([], "raw string, reason string")
+    write_table(bad, run.out, "quarantine", 1)
+
+
+def derive(run: Run, many: int, sides: list[tuple[bool, Path]]) -> None:
+    """Sum over parts, and write every table that all users share."""
+    config, files = run.config, max(1, many // 8)
+    found = {name: run.spark.read.parquet((run.stage.folder / name).as_uri()) for name in parts.PARTIALS}
+    run.say("summing over parts")
+    texts = run.stage(spaces.texts(found["texts"]))
+    nodes = run.stage(chain.nodes(found["nodes"]))
+    moves = run.stage(chain.edges(found["edges"], nodes, config.pair_users, config.pair_days, config.burst_users))
+    known = run.stage(outcomes.rewrite_outcomes(found["exposures"]))
+    spoken = partial(chain.spoken, surfaces=chain.surfaces(found["members"], texts))
+    named = spoken if config.states == "reading" else _as_they_are
+    walk = partial(_write_rewrites, run, moves, nodes, known, named, files, sides)
     tables = {
-        "utterances": spaces.utterances(users, evidence.asks, config.min_users, config.min_days),
-        "personal": spaces.personal(users, evidence.asks),
-        "text_outcomes": spaces.text_outcomes(users, config.min_users),
-        "reformulations": spaces.reformulations(evidence.pairs),
-        "personal_rewrites": spaces.personal_rewrites(evidence.resolutions),
-        "rewrite_outcomes": outcomes.rewrite_outcomes(evidence.exposures),
-        "suspects": suspects.suspects(evidence.pairs, config.burst_users, config.unshared_pairs),
+        "utterances": spaces.utterances(texts, found["readings"], config.min_users, config.min_days),
+        "text_outcomes": spaces.text_outcomes(texts, config.min_users),
+        "reformulations": spaces.reformulations(found["reformulations"]),
+        "rewrite_outcomes": known,
+        "suspects": suspects.suspects(found["shared"], found["corrections"], config.burst_users),
     }
-    for name, frame in tables.items():
-        write_table(frame, out, name, files)
-    run.say(f"walking the chain{where}")
-    moves = run.stage(votes.newest_days(evidence.moves, config.max_user_votes))
-    texts = run.stage(chain.nodes(moves))
-    edges = run.stage(chain.edges(moves, texts, config.pair_users, config.burst_users))
-    reach = chain.reachable(edges, config.chain_steps, config.chain_min_reach, keep=run.stage)
-    found = chain.rewrites(reach, texts, config.targets_per_source, config.chain_min_success)
-    known = run.spark.read.parquet((out / "rewrite_outcomes").as_uri())
-    write_table(outcomes.without_withdrawn(found, known), out, "rewrites", files)
+    at_once([walk, *(partial(write_sides, frame, name, files, sides) for name, frame in tables.items())])
+
+
+def _as_they_are(rewrites: DataFrame) -> DataFrame:
+    return rewrites
+
+
+def _write_rewrites(
+    run: Run,
+    moves: DataFrame,
+    nodes: DataFrame,
+    known: DataFrame,
+    named: Callable[[DataFrame], DataFrame],
+    files: int,
+    sides: list[tuple[bool, Path]],
+) -> None:
+    """Walk the chain, give its states back their texts, and write what no outcome speaks against."""
+    config, kept = run.config, []
+
+    def keep(paths: DataFrame) -> DataFrame:
+        kept.append(paths.persist())
+        return kept[-1]
+
+    reach = chain.reachable(moves, config.chain_steps, config.chain_min_reach, keep)
+    found = chain.rewrites(reach, nodes, config.targets_per_source, config.chain_min_success)
+    write_sides(outcomes.without_withdrawn(named(found), known), "rewrites", files, sides)
+    for paths in kept:
+        paths.unpersist()
 
 
 def write_stores(run: Run) -> None:

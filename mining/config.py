@@ -3,6 +3,8 @@
 import dataclasses
 from dataclasses import dataclass
 
+STATES = ("text", "reading")
+
 
 @dataclass(frozen=True)
 class MineConfig:
@@ -14,6 +16,8 @@ class MineConfig:
     """Distinct UTC days on which it must have succeeded."""
     pair_users: int = 2
     """Distinct users that must have made a reformulation before anybody else may be given it."""
+    pair_days: int = 2
+    """Distinct UTC days on which they must have made it."""
     session_gap_s: float = 1800.0
     """Silence that ends a session, seconds."""
     followup_gap_s: float = 300.0
@@ -34,10 +38,16 @@ class MineConfig:
     """Names the key of the users' pseudonyms without giving it away; empty: user ids stay as they are."""
     forgotten_id: str = ""
     """SHA-256 of the list of forgotten users and names; empty where there is none."""
+    kinds_id: str = ""
+    """SHA-256 of the trained model of follow-ups; empty: rules decide of what kind each one is."""
+    defects_id: str = ""
+    """SHA-256 of the defect model; empty: one is fitted to the log itself, without labels."""
     bad_share: float = 0.05
     """Share of quarantined rows above which the run fails."""
     holdback: float = 0.25
     """Share of the window's days, the newest, that `past/` does not see; 0 writes no `past/`."""
+    states: str = "text"
+    """What the Markov chain walks over: text, or reading (texts that the NLU reads alike are one state)."""
     chain_steps: int = 5
     """Longest path through the Markov chain, in reformulations."""
     chain_min_reach: float = 0.01
@@ -59,6 +69,7 @@ class MineConfig:
             "min_users",
             "min_days",
             "pair_users",
+            "pair_days",
             "chain_steps",
             "targets_per_source",
             "personal_shards",
@@ -68,6 +79,8 @@ class MineConfig:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
+        if self.states not in STATES:
+            raise ValueError(f"states is {self.states!r}; expected one of {', '.join(STATES)}")
         for name in ("bad_share", "holdback", "chain_min_reach", "chain_min_success"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a share in [0, 1)")

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pyspark.sql import Column
-from pyspark.sql import functions as F
 
 from mining.signals import LEVELS
 
@@ -115,14 +113,19 @@ def maximise(levels: Array, defect_turns: Array, good_turns: Array) -> DefectMod
     return DefectModel(float(bad / (bad + good)), tables)
 
 
-def fit(levels: Array, turns: Array, max_iterations: int = 300, tolerance: float = 1e-7) -> DefectModel:
+def fit(
+    levels: Array,
+    turns: Array,
+    max_iterations: int = 300,
+    tolerance: float = 1e-7,
+) -> DefectModel:
     """EM over distinct signal patterns: `levels` (N, signals), `turns` (N,) how often each occurred. No labels.
 
     A fit that calls most turns defective, or being understood a sign of a defect, has found some other division of the
     log; the prior model is returned instead, with `fitted` false.
     """
     order = np.lexsort(levels.T[::-1])  # sums in one order, whatever order the patterns came in
-    levels, turns = levels[order], turns[order].astype(float)
+    levels, turns = levels[order].astype(float), turns[order].astype(float)
     model, change, iteration = prior_model(), 1.0, 0
     share = posterior(model, levels)
     while change > tolerance and iteration < max_iterations:
@@ -141,9 +144,9 @@ def fit_labelled(levels: Array, defects: Array) -> DefectModel:
     return DefectModel(model.defect_rate, model.tables, len(levels), 1, 0.0, True)
 
 
-def defect_probability(model: DefectModel) -> Column:
-    """The posterior as a native column over the signal columns, rounded to six places."""
-    log_odds = F.lit(model.offset())
+def micros(model: DefectModel, levels: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
+    """P(defect) of turns in whole millionths (N,), from each signal's levels (N,): so that sums have no order."""
+    log_odds = np.full(len(next(iter(levels.values()))), model.offset())
     for name, weights in model.weights().items():
-        log_odds = log_odds + F.element_at(F.array(*(F.lit(w) for w in weights)), F.col(name) + 1)
-    return F.round(1 / (1 + F.exp(-log_odds)), 6)
+        log_odds += np.array(weights)[levels[name]]
+    return np.floor(1e6 / (1 + np.exp(-log_odds)) + 0.5).astype(np.int64)

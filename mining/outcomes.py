@@ -8,20 +8,9 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from mining.bounds import wilson_lower, wilson_upper
-from mining.texts import normalised
+from mining.sums import summed
 
 VERDICTS = ("keep", "watch", "withdraw")
-
-
-def exposures(turns: DataFrame, plain_only: bool = False) -> DataFrame:
-    """source, target, user_id, day, held, turns, wins: the turns for which a rewrite was found, used or held out."""
-    target = normalised(F.col("rewrite.text"), plain_only)
-    asked = turns.where(F.col("rewrite.text").isNotNull()).withColumn("target", target)
-    held = F.coalesce(F.col("rewrite.holdout"), F.lit(False)).alias("held")
-    keys = [F.col("text").alias("source"), "target", "user_id", "day", held]
-    won = (F.col("defect_probability") < 0.5).cast("long")
-    asked = asked.where((F.col("target") != "") & (F.col("target") != F.col("text")))
-    return asked.groupBy(*keys).agg(F.count(F.lit(1)).alias("turns"), F.sum(won).alias("wins"))
 
 
 def rewrite_outcomes(exposures: DataFrame) -> DataFrame:
@@ -29,14 +18,7 @@ def rewrite_outcomes(exposures: DataFrame) -> DataFrame:
 
     keep: wins more often than its holdout, beyond doubt; withdraw: less often, beyond doubt; watch: not known yet.
     """
-    used, held = ~F.col("held"), F.col("held")
-    pairs = exposures.groupBy("source", "target").agg(
-        F.sum(F.when(used, F.col("turns")).otherwise(0)).alias("turns"),
-        F.sum(F.when(used, F.col("wins")).otherwise(0)).alias("wins"),
-        F.count_distinct(F.when(used, F.col("user_id"))).alias("users"),
-        F.sum(F.when(held, F.col("turns")).otherwise(0)).alias("holdout_turns"),
-        F.sum(F.when(held, F.col("wins")).otherwise(0)).alias("holdout_wins"),
-    )
+    pairs = summed(exposures, "source", "target")
     rate, base = _rate("wins", "turns"), _rate("holdout_wins", "holdout_turns")
     low, high = difference_bounds(rate, F.col("turns"), base, F.col("holdout_turns"))
     pairs = pairs.withColumns(
@@ -49,7 +31,7 @@ def rewrite_outcomes(exposures: DataFrame) -> DataFrame:
         }
     )
     verdict = F.when(F.col("gain_lower") > 0, "keep").when(F.col("gain_upper") < 0, "withdraw").otherwise("watch")
-    return pairs.withColumn("verdict", verdict).select(*COLUMNS)
+    return pairs.withColumn("verdict", verdict).select("past", *COLUMNS)
 
 
 COLUMNS = (
@@ -75,5 +57,5 @@ def _square(value: Column) -> Column:
 
 def without_withdrawn(rewrites: DataFrame, outcomes: DataFrame) -> DataFrame:
     """`rewrites` less the pairs whose verdict is to withdraw."""
-    gone = outcomes.where(F.col("verdict") == "withdraw").select("source", "target")
-    return rewrites.join(F.broadcast(gone), ["source", "target"], "left_anti")
+    gone = outcomes.where(F.col("verdict") == "withdraw").select("past", "source", "target")
+    return rewrites.join(F.broadcast(gone), ["past", "source", "target"], "left_anti")

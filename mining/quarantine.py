@@ -25,7 +25,7 @@ def judged(rows: DataFrame, plain_only: bool = False) -> DataFrame:
     With `plain_only` rows of other than plain text get the reason ODD: a first look that starts no Python.
     `rows` has the log's columns; `_raw`, the line of JSON, and `_malformed` where the input was JSON.
     """
-    early = _early_reason("_raw" in rows.columns)
+    early = _early_reason("_raw" in rows.columns, _valid_utf8())
     rows = rows.withColumn("_early", early)
     good = F.col("_early").isNull()
     rows = rows.withColumn("text", normalised(F.when(good, F.col("utterance")), plain_only))
@@ -34,8 +34,26 @@ def judged(rows: DataFrame, plain_only: bool = False) -> DataFrame:
     return rows.drop("_early", "_malformed")
 
 
-def _early_reason(from_json: bool) -> Column:
-    """What is wrong before any text is looked into: these rows must not reach Python."""
+def glanced_at(rows: DataFrame) -> DataFrame:
+    """`rows` with `reason` as far as it shows without reading any text: bytes and texts are judged by whoever does."""
+    return rows.withColumn("reason", _early_reason("_raw" in rows.columns, F.lit(True)))
+
+
+def doubtful(rows: DataFrame) -> DataFrame:
+    """The rows that may be bad, and few others: Python need not judge the rest."""
+    text = normalised(F.col("utterance"), plain_only=True)
+    early = _early_reason("_raw" in rows.columns, _valid_utf8())
+    return rows.where(early.isNotNull() | text.isNull() | _text_reason(text).isNotNull())
+
+
+def blanked(rows: DataFrame) -> DataFrame:
+    """Judged rows without what bad ones hold, which may be no text at all."""
+    keep = F.col("reason").isNull()
+    return rows.select(*(c if c == "reason" else F.when(keep, F.col(c)).alias(c) for c in rows.columns))
+
+
+def _early_reason(from_json: bool, valid: Column) -> Column:
+    """What is wrong before any text is looked into: these rows must not reach Python. `valid`: whether it is UTF-8."""
     reason = F.when(F.lit(False), F.lit(""))
     if from_json:
         reason = reason.when(~F.is_valid_utf8("_raw"), "invalid UTF-8")
@@ -44,7 +62,7 @@ def _early_reason(from_json: bool) -> Column:
     blank = {name: F.col(name).isNull() | (F.trim(F.col(name)) == "") for name in ("interaction_id", "user_id")}
     control = F.col("user_id").rlike(f"[\\x00-\\x1f\\x7f{USER_SEPARATOR}]")
     return (
-        reason.when(~_valid_utf8(), "invalid UTF-8")
+        reason.when(~valid, "invalid UTF-8")
         .when(blank["interaction_id"], "missing interaction_id")
         .when(blank["user_id"], "missing user_id")
         .when(control, "control character in user_id")

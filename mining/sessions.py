@@ -1,74 +1,86 @@
-"""Turns in their order: sessions, gaps and the follow-up, by window functions over one sorted partition per user."""
+"""Turns in their order: sessions, gaps and the follow-up."""
 
-from pyspark.sql import Column, DataFrame, Window, WindowSpec
-from pyspark.sql import functions as F
+from dataclasses import dataclass
 
-from mining.texts import normalised
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from rapidfuzz.distance import Levenshtein
+from rapidfuzz.process import cpdist
 
-
-def in_user_order() -> WindowSpec:
-    """The one window of mining: Spark shuffles and sorts once, whatever is computed over it."""
-    return Window.partitionBy("user_id").orderBy("timestamp", "interaction_id")
-
-
-def _so_far() -> WindowSpec:
-    return in_user_order().rowsBetween(Window.unboundedPreceding, Window.currentRow)
+from mining.groups import Bools, Floats, Ints, packed
+from mining.turns import Turns
 
 
-def seconds(timestamp: Column) -> Column:
-    """Seconds since 1970 with microseconds, double."""
-    return F.unix_micros(timestamp) / F.lit(1e6)
+@dataclass(frozen=True)
+class Sessions:
+    """What the order of turns says of each one: arrays (N,)."""
+
+    first: Ints
+    """Row of the session's first turn."""
+    turn_index: Ints
+    """Place in the session, from 0."""
+    gap_s: Floats
+    """Seconds since the user's previous turn; NaN where there is none."""
+    next_gap_s: Floats
+    """Seconds to the user's next turn; NaN where there is none."""
+    day_rank: Ints
+    """Place among the user's turns of that UTC day, from 1."""
+    last: Bools
+    """Whether the session ends with this turn."""
+    followed: Bools
+    """Whether the next turn is of the same session and came soon enough to be a follow-up."""
+    similarity: Floats
+    """Of the follow-up's text to the turn's own, in [0, 1]; NaN where there is none."""
 
 
-def with_effective_text(rows: DataFrame, plain_only: bool = False) -> DataFrame:
-    """Add `effective_text`: the text that the assistant acted on, so the one that the turn's outcome belongs to.
+def sessions(turns: Turns, session_gap_s: float, followup_gap_s: float, split_us: int | None = None) -> Sessions:
+    """Cut users' turns into sessions.
 
-    `plain_only` says that no rewrite holds anything but plain text (see `mining.texts`).
+    A session ends after `session_gap_s` of silence, and at `split_us`: what came before the split then never sees what
+    came after it. A follow-up comes within `followup_gap_s`.
     """
-    acted = F.col("rewrite.text").isNotNull() & ~F.coalesce(F.col("rewrite.holdout"), F.lit(False))
-    rewritten = normalised(F.when(acted, F.col("rewrite.text")), plain_only)
-    return rows.withColumn("effective_text", F.when(F.length(rewritten) > 0, rewritten).otherwise(F.col("text")))
+    n, row = len(turns), np.arange(len(turns))
+    arrives = np.ones(n, dtype=bool)
+    arrives[1:] = turns.user[1:] != turns.user[:-1]
+    gap_s = np.full(n, np.nan)
+    gap_s[1:] = np.where(arrives[1:], np.nan, np.diff(turns.seconds))
+    next_gap_s = np.append(gap_s[1:], np.nan)
+    starts = (
+        arrives | (gap_s > session_gap_s) | (_changed(turns.time_us >= split_us) if split_us is not None else False)
+    )
+    first, dawn = _since(starts, row), _since(arrives | _changed(turns.day), row)
+    last = np.append(starts[1:], True)[:n]
+    followed = ~last & (next_gap_s <= followup_gap_s)
+    similar = np.full(n, np.nan)
+    similar[followed] = similarity(turns, turns.text[followed], turns.text[np.flatnonzero(followed) + 1])
+    return Sessions(first, row - first, gap_s, next_gap_s[:n], row - dawn + 1, last, followed, similar)
 
 
-def with_sessions(rows: DataFrame, gap_s: float, split_at: str | None = None) -> DataFrame:
-    """Add session_id, turn_index, gap_s, next_gap_s, user_day_rank (1-based) and `_last` (of its session).
-
-    A session ends after `gap_s` of silence, and at `split_at` (ISO time): what came before the split then
-    never sees what came after it.
-    """
-    user, so_far = in_user_order(), _so_far()
-    now = F.col("timestamp")
-    side = (now >= F.lit(split_at).cast("timestamp")) if split_at else F.lit(True)
-    rows = rows.withColumn("_side", side).withColumn("_day", F.to_date(now)).withColumn("_n", F.row_number().over(user))
-    rows = rows.withColumn("gap_s", seconds(now) - seconds(F.lag(now).over(user)))
-    rows = rows.withColumn("next_gap_s", seconds(F.lead(now).over(user)) - seconds(now))
-    starts = F.col("gap_s").isNull() | (F.col("gap_s") > gap_s) | (F.lag("_side").over(user) != F.col("_side"))
-    rows = rows.withColumn("_start", starts).withColumn("_dawn", ~F.lag("_day").over(user).eqNullSafe(F.col("_day")))
-    first_n = F.last(F.when(F.col("_start"), F.col("_n")), True).over(so_far)
-    dawn_n = F.last(F.when(F.col("_dawn"), F.col("_n")), True).over(so_far)
-    session = F.last(F.when(F.col("_start"), F.col("interaction_id")), True).over(so_far)
-    rows = rows.withColumn("session_id", session).withColumn("turn_index", (F.col("_n") - first_n).cast("int"))
-    rows = rows.withColumn("user_day_rank", F.col("_n") - dawn_n + 1)
-    rows = rows.withColumn("_last", F.coalesce(F.lead("_start").over(user), F.lit(True)))
-    return rows.drop("_side", "_day", "_n", "_start", "_dawn")
+def _changed(values: Ints | Bools) -> Bools:
+    result = np.zeros(len(values), dtype=bool)
+    result[1:] = values[1:] != values[:-1]
+    return result
 
 
-def with_followup(rows: DataFrame, gap_s: float) -> DataFrame:
-    """Add `followup`: the next turn of the session where it came within `gap_s`, null otherwise.
-
-    A struct of interaction_id, text (the user's own words), effective_text, gap_s and similarity in [0, 1].
-    """
-    user = in_user_order()
-    near = ~F.col("_last") & (F.col("next_gap_s") <= gap_s)
-    names = ("interaction_id", "text", "effective_text", "intent")
-    following = [F.lead(name).over(user).alias(name) for name in names]
-    rows = rows.withColumn("_next", F.struct(*following))
-    similar = similarity(F.col("text"), F.col("_next.text")).alias("similarity")
-    followup = F.struct(*(F.col(f"_next.{name}") for name in names), F.col("next_gap_s").alias("gap_s"), similar)
-    return rows.withColumn("followup", F.when(near, followup)).drop("_next")
+def _since(starts: Bools, row: Ints) -> Ints:
+    """Row of the last start at or before each row."""
+    return np.maximum.accumulate(np.where(starts, row, 0))
 
 
-def similarity(left: Column, right: Column) -> Column:
+def similarity(turns: Turns, left: Ints, right: Ints) -> Floats:
     """1 - edit distance / longer length, by characters: 1 for equal texts, rounded to four places."""
-    longer = F.greatest(F.char_length(left), F.char_length(right))
-    return F.round(1 - F.levenshtein(left, right) / longer, 4)
+    if not len(left):
+        return np.zeros(0)
+    _, row, inverse = np.unique(packed(left, right), return_index=True, return_inverse=True)
+    said = np.asarray(turns.words_of, dtype=object)
+    a, b = said[left[row]], said[right[row]]
+    edits = cpdist(a, b, scorer=Levenshtein.distance, dtype=np.int32, workers=1).astype(np.int64)
+    longer = np.maximum(lengths(turns.texts)[left[row]], lengths(turns.texts)[right[row]])
+    ten_thousandths = (2 * 10_000 * (longer - edits) + longer) // (2 * longer)  # half up, in whole numbers
+    return (ten_thousandths / 10_000)[inverse]
+
+
+def lengths(texts: pa.StringArray) -> Ints:
+    """Characters of every text."""
+    return np.asarray(pc.utf8_length(texts).to_numpy(), dtype=np.int64)

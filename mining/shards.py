@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from mining.store import PersonalRow, personal_shard_bytes
+from mining.store import personal_shard_bytes
 
 
 def shard_of(user: Column, shards: int) -> Column:
@@ -24,19 +25,28 @@ def personal_shards(personal: DataFrame, shards: int) -> DataFrame:
 
 
 def _build(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    current: int | None = None
-    rows: list[PersonalRow] = []
+    """Shards arrive one after the other, whole: a shard's rows are held until the next one begins."""
+    held: list[pa.RecordBatch] = []
     for batch in batches:
-        for shard, *row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            if shard != current and rows:
-                yield _shard(current, rows)
-                rows = []
-            current = shard
-            rows.append((row[0], row[1], row[2], row[3], row[4]))
-    if rows:
-        yield _shard(current, rows)
+        while batch.num_rows:
+            same = _run_length(batch.column(0))
+            if held and held[0].column(0)[0] != batch.column(0)[0]:
+                yield _shard(held)
+                held = []
+            held.append(batch.slice(0, same))
+            batch = batch.slice(same)
+    if held:
+        yield _shard(held)
 
 
-def _shard(shard: int | None, rows: list[PersonalRow]) -> pa.RecordBatch:
-    data = pa.array([personal_shard_bytes(rows)], pa.binary())
-    return pa.RecordBatch.from_arrays([pa.array([shard], pa.int32()), data], names=["shard", "data"])
+def _run_length(shards: pa.Array) -> int:
+    """Rows at the front that are of the first row's shard."""
+    other = pc.index(pc.not_equal(shards, shards[0]), True).as_py()
+    return int(other) if other >= 0 else len(shards)
+
+
+def _shard(rows: list[pa.RecordBatch]) -> pa.RecordBatch:
+    columns = [column.to_pylist() for column in pa.Table.from_batches(rows).columns[1:]]
+    data = pa.array([personal_shard_bytes(zip(*columns, strict=True))], pa.binary())
+    shard = rows[0].column(0).slice(0, 1)
+    return pa.RecordBatch.from_arrays([shard, data], names=["shard", "data"])

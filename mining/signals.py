@@ -1,12 +1,15 @@
-"""Signals of a defect: each one a column of small integers, level 0 meaning that the log does not say."""
+"""Signals of a defect: each one an array of small integers, level 0 meaning that the log does not say."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from mining.sessions import in_user_order
+from mining.groups import Bools, Floats, Groups, Ints
+from mining.sessions import Sessions
+from mining.turns import Turns, flags, floats, integers
 
 SOON_S = 45.0
 """A follow-up within this many seconds is a reaction; later ones are mostly new requests."""
@@ -53,72 +56,108 @@ class Scales:
     nlu_edges: tuple[float, ...] = ()
     dwell_median_s: float | None = None
     """Usual dwell where the intent has none of its own, seconds."""
+    intent_dwell_s: Mapping[str, float] = field(default_factory=dict)
+    """Usual dwell of every intent that was used often enough, seconds."""
 
 
-def scales_of(sample: DataFrame) -> DataFrame:
-    """One row: asr_edges, nlu_edges (arrays of double), dwell_median_s. Exact, so independent of partitioning."""
-    shares = F.array(*(F.lit(q) for q in CONFIDENCE_QUANTILES))
-    return sample.agg(
-        F.percentile("asr_confidence", shares).alias("asr_edges"),
-        F.percentile("nlu_confidence", shares).alias("nlu_edges"),
-        F.percentile("dwell_s", F.lit(0.5)).alias("dwell_median_s"),
+def scales_of(sample: pa.Table, min_turns: int = 20) -> Scales:
+    """Scales of a sample of turns; an intent has its own median from `min_turns` known dwells."""
+    dwell = floats(sample["dwell_s"])
+    known = ~np.isnan(dwell)
+    intents = sample["intent"].combine_chunks().dictionary_encode()
+    codes = integers(intents.indices.fill_null(-1))
+    names = intents.dictionary.to_pylist()
+    own = {name: dwell[known & (codes == code)] for code, name in enumerate(names)}
+    return Scales(
+        _quantiles(floats(sample["asr_confidence"])),
+        _quantiles(floats(sample["nlu_confidence"])),
+        float(np.median(dwell[known])) if known.any() else None,
+        {name: float(np.median(values)) for name, values in own.items() if len(values) >= min_turns},
     )
 
 
-def dwell_medians(sample: DataFrame, min_turns: int = 20) -> DataFrame:
-    """intent, usual_dwell_s: the median dwell of every intent that was used at least `min_turns` times."""
-    used = sample.where(F.col("dwell_s").isNotNull() & F.col("intent").isNotNull())
-    medians = used.groupBy("intent").agg(
-        F.percentile("dwell_s", F.lit(0.5)).alias("usual_dwell_s"), F.count("*").alias("n")
-    )
-    return medians.where(F.col("n") >= min_turns).select("intent", "usual_dwell_s")
+def _quantiles(values: Floats) -> tuple[float, ...]:
+    known = values[~np.isnan(values)]
+    return tuple(float(q) for q in np.quantile(known, CONFIDENCE_QUANTILES)) if len(known) else ()
 
 
-def _step(value: Column, edges: Sequence[float]) -> Column:
-    """Number of `edges` that are at or below `value`."""
-    return sum(((value >= edge).cast("int") for edge in edges), F.lit(0))
+def signals(turns: Turns, order: Sessions, scales: Scales) -> dict[str, Ints]:
+    """One array (N,) per signal, in the order of LEVELS."""
+    followup = _followup(order)
+    found = {
+        "signal_status": _status(turns.log["status"]),
+        "signal_interrupted": _interrupted(turns.log["interrupted"]),
+        "signal_dwell": _dwell(turns.log, scales),
+        "signal_followup": followup,
+        "signal_asr": _confidence(turns.log["asr_confidence"], scales.asr_edges),
+        "signal_nlu": _confidence(turns.log["nlu_confidence"], scales.nlu_edges),
+        "signal_again": _again(turns, followup),
+        "signal_words": _words(turns, order),
+        "signal_abandoned": _abandoned(order),
+    }
+    return {name: found[name] for name in LEVELS}
 
 
-def with_signals(turns: DataFrame, scales: Scales, medians: DataFrame) -> DataFrame:
-    """Add one integer column per signal; `turns` has sessions and follow-ups."""
-    usual = F.coalesce("usual_dwell_s", F.lit(scales.dwell_median_s).cast("double"))
-    turns = turns.join(F.broadcast(medians), "intent", "left").withColumn("_dwell", F.col("dwell_s") / usual)
-    turns = turns.withColumns(
-        {
-            "signal_status": _status(),
-            "signal_interrupted": F.when(F.col("interrupted").isNull(), 0).when(F.col("interrupted"), 2).otherwise(1),
-            "signal_dwell": F.when(F.col("_dwell").isNull(), 0).otherwise(1 + _step(F.col("_dwell"), DWELL_SHARES)),
-            "signal_followup": _followup(),
-            "signal_asr": _confidence("asr_confidence", scales.asr_edges),
-            "signal_nlu": _confidence("nlu_confidence", scales.nlu_edges),
-            "signal_words": F.coalesce(F.col("followup.text").rlike(CORRECTING), F.lit(False)).cast("int"),
-        }
-    ).drop("_dwell", "usual_dwell_s")
-    before = F.lag("signal_followup").over(in_user_order())
-    turns = turns.withColumn("signal_again", F.coalesce(F.when(before == 5, 2).when(before.isin(3, 4), 1), F.lit(0)))
-    return turns.withColumn("signal_abandoned", _abandoned())
+def _step(values: Floats, edges: tuple[float, ...]) -> Ints:
+    """Number of `edges` (rising) that are at or below each value."""
+    return np.searchsorted(np.array(edges), values, side="right").astype(np.int64)
 
 
-def _abandoned() -> Column:
+def _status(status: pa.ChunkedArray) -> Ints:
+    ok = pc.equal(status, "ok").combine_chunks()
+    return np.where(_is_null(status), 0, np.where(ok.fill_null(False).to_numpy(zero_copy_only=False), 1, 2))
+
+
+def _interrupted(interrupted: pa.ChunkedArray) -> Ints:
+    return np.where(_is_null(interrupted), 0, np.where(flags(interrupted), 2, 1))
+
+
+def _is_null(column: pa.ChunkedArray) -> Bools:
+    return np.asarray(column.combine_chunks().is_null().to_numpy(zero_copy_only=False))
+
+
+def _dwell(log: pa.Table, scales: Scales) -> Ints:
+    """Dwell over the intent's usual one; unknown where that is zero."""
+    intents = log["intent"].combine_chunks().dictionary_encode()
+    everywhere = np.nan if scales.dwell_median_s is None else scales.dwell_median_s
+    usual = np.array([*(scales.intent_dwell_s.get(n, everywhere) for n in intents.dictionary.to_pylist()), everywhere])
+    usual = usual[integers(intents.indices.fill_null(len(usual) - 1))]
+    share = np.divide(floats(log["dwell_s"]), usual, out=np.full(len(usual), np.nan), where=usual != 0)
+    return np.where(np.isnan(share), 0, 1 + _step(share, DWELL_SHARES))
+
+
+def _followup(order: Sessions) -> Ints:
+    step = _step(order.similarity, SIMILAR)
+    return np.where(order.followed, np.where(order.next_gap_s <= SOON_S, 1, 6) + step, 0)
+
+
+def _confidence(column: pa.ChunkedArray, edges: tuple[float, ...]) -> Ints:
+    values = floats(column)
+    return np.where(np.isnan(values), 0, 1 + _step(values, edges))
+
+
+def _again(turns: Turns, followup: Ints) -> Ints:
+    """Whether this turn itself said again, soon, what the one before it said."""
+    before = np.zeros(len(turns), dtype=np.int64)
+    before[1:] = np.where(turns.user[1:] == turns.user[:-1], followup[:-1], 0)
+    return np.where(before == 5, 2, np.where((before == 3) | (before == 4), 1, 0))
+
+
+def _words(turns: Turns, order: Sessions) -> Ints:
+    corrects = pc.match_substring_regex(turns.texts, CORRECTING).to_numpy(zero_copy_only=False)
+    found = np.zeros(len(turns), dtype=np.int64)
+    at = np.flatnonzero(order.followed)
+    found[at] = corrects[turns.text[at + 1]]
+    return found
+
+
+def _abandoned(order: Sessions) -> Ints:
     """How the session ended, if this turn ended it. (Not "after a retry": that would count signal_again twice.)"""
-    back = F.coalesce(F.col("next_gap_s") <= AWAY_S, F.lit(False))
-    return F.when(~F.col("_last"), 0).when(back, 1).otherwise(2)
+    back = order.next_gap_s <= AWAY_S
+    return np.where(~order.last, 0, np.where(back, 1, 2))
 
 
-def _status() -> Column:
-    return F.when(F.col("status").isNull(), 0).when(F.col("status") == "ok", 1).otherwise(2)
-
-
-def _followup() -> Column:
-    step = _step(F.col("followup.similarity"), SIMILAR)
-    soon = F.col("followup.gap_s") <= SOON_S
-    return F.when(F.col("followup").isNull(), 0).when(soon, 1 + step).otherwise(6 + step)
-
-
-def _confidence(name: str, edges: Sequence[float]) -> Column:
-    return F.when(F.col(name).isNull(), 0).otherwise(1 + _step(F.col(name), edges))
-
-
-def patterns(turns: DataFrame) -> DataFrame:
-    """How often each combination of levels occurs: all that the model needs to be fitted, a few thousand rows."""
-    return turns.groupBy(*LEVELS).agg(F.count(F.lit(1)).alias("turns"))
+def patterns(levels: Ints) -> tuple[Ints, Ints]:
+    """Distinct combinations of levels (P, signals) and how often each occurs (P,): all that a fit needs."""
+    groups = Groups(*levels.T)
+    return np.stack([groups.first(column) for column in levels.T], axis=1), groups.count()

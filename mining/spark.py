@@ -5,6 +5,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -112,8 +114,22 @@ def settings_for(input_bytes: int) -> dict[str, str]:
     }
 
 
+@contextmanager
+def running(
+    cores: int | None = None, memory: str = "4g", extra: dict[str, str] | None = None
+) -> Iterator[SparkSession]:
+    """`session` for the length of a block: stopped at its end if the block began it, left alone if it was given."""
+    given = SparkSession.getActiveSession()
+    spark = given or session(cores, memory, extra)
+    try:
+        yield spark
+    finally:
+        if given is None:
+            spark.stop()
+
+
 def session(cores: int | None = None, memory: str = "4g", extra: dict[str, str] | None = None) -> SparkSession:
-    """A local session, or the one that `spark-submit` or a cluster already made.
+    """A local session, or the one that `spark-submit`, a Spark Connect address or a cluster already made.
 
     Args:
         cores: local cores; None takes all that this process may use.
@@ -126,18 +142,23 @@ def session(cores: int | None = None, memory: str = "4g", extra: dict[str, str] 
     active = SparkSession.getActiveSession()
     if active is not None:
         return active
-    home = find_java()
-    if home is not None:
-        os.environ["JAVA_HOME"] = str(home)
     builder = SparkSession.builder.appName("reprise-mine")
-    if "SPARK_ENV_LOADED" not in os.environ:  # set by spark-submit, which chooses the master itself
+    settings = {**SETTINGS, **(extra or {})}
+    if "SPARK_REMOTE" in os.environ:  # Spark Connect: the server has its own Java, only SQL settings are ours to make
+        settings = {key: value for key, value in settings.items() if key.startswith("spark.sql.")}
+    elif "SPARK_ENV_LOADED" not in os.environ:  # set by spark-submit, which chooses the master itself
+        home = find_java()
+        if home is not None:
+            os.environ["JAVA_HOME"] = str(home)
         builder = builder.master(f"local[{cores or len(os.sched_getaffinity(0))}]")
-        builder = builder.config("spark.driver.memory", memory)
-    for key, value in {**SETTINGS, **(extra or {})}.items():
+        settings = {"spark.driver.memory": memory, "spark.driver.extraJavaOptions": QUIET, **settings}
+    for key, value in settings.items():
         builder = builder.config(key, value)
-    spark = builder.getOrCreate()
-    spark.sparkContext.setLogLevel("ERROR")
-    return spark
+    return builder.getOrCreate()
+
+
+QUIET = f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties').as_uri()}"
+"""Makes Java say errors only, from its first line on: a level set on the session comes too late for most warnings."""
 
 
 def _export_imports() -> None:

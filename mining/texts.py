@@ -1,4 +1,4 @@
-"""`rewrite.text.normalise` as a column: native where a text is already plain, Python for the rest."""
+"""`rewrite.text.normalise` over whole columns: natively where a text is already plain, in Python for the rest."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,11 +13,21 @@ _PLAIN = r"^[!-~]+(?: [!-~]+)*$"
 """Printable ASCII with single spaces: all that `normalise` does to it is to lower it."""
 
 
+def normalised_array(texts: pa.Array) -> pa.Array:
+    """`normalise` of an array (N,) of strings; null stays null."""
+    distinct = texts.dictionary_encode()
+    values = distinct.dictionary
+    plain = pc.match_substring_regex(values, _PLAIN)
+    odd = [normalise(text) for text in values.filter(pc.invert(plain)).to_pylist()]
+    lowered = pc.ascii_lower(values)
+    if odd:
+        lowered = pc.replace_with_mask(lowered, pc.invert(plain), pa.array(odd, pa.string()))
+    return lowered.take(distinct.indices)
+
+
 @arrow_udf(StringType())
 def _normalise(texts: pa.Array) -> pa.Array:
-    distinct = texts.dictionary_encode()
-    values = [text and normalise(text) for text in distinct.dictionary.to_pylist()]
-    return pc.take(pa.array(values, pa.string()), distinct.indices)
+    return normalised_array(texts)
 
 
 def is_plain(column: Column) -> Column:

@@ -84,7 +84,7 @@ def mined(folder: Path) -> tuple[dict[Any, Any], dict[Any, Any]]:
     from mining.config import MineConfig
 
     floorless = MineConfig(
-        min_users=1, min_days=1, pair_users=1, chain_min_success=0.3, holdback=0.0, personal_shards=1
+        min_users=1, min_days=1, pair_users=1, pair_days=1, chain_min_success=0.3, holdback=0.0, personal_shards=1
     )
     run([logs.write(simulate(), folder / "log.parquet")], folder / "out", floorless)
     pairs = {(row["source"], row["target"]): row for row in pq.read_table(folder / "out" / "rewrites").to_pylist()}
@@ -96,7 +96,8 @@ def succeeds(attack: Attack, pairs: Any, texts: Any, pair_users: int, min_users:
     pair, text = pairs.get((attack.wanted, attack.bad)), texts.get(attack.bad)
     if pair is None or text is None:
         return False
-    return bool(pair["users"] >= pair_users and text["users"] >= min_users and text["days"] >= min_days)
+    enough = pair["users"] >= pair_users and text["users"] >= min_users
+    return bool(enough and min(pair["days"], text["days"]) >= min_days)
 
 
 FLOORS = ((1, 1, 1), (2, 3, 2), (2, 5, 2), (5, 5, 2))

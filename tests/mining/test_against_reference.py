@@ -18,7 +18,14 @@ from tests.reference import mining as reference
 pytestmark = pytest.mark.spark
 
 CONFIG = MineConfig(
-    min_users=2, min_days=2, pair_users=2, burst_users=99, max_user_votes=99, personal_shards=3, chain_min_success=0.2
+    min_users=2,
+    min_days=2,
+    pair_users=2,
+    pair_days=1,
+    burst_users=99,
+    max_user_votes=99,
+    personal_shards=3,
+    chain_min_success=0.2,
 )
 
 

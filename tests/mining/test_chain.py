@@ -24,18 +24,18 @@ def graph(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:
 def walked(spark: Any, q: np.ndarray, r: np.ndarray, steps: int = STEPS, min_reach: float = 0.0) -> dict[Any, Any]:
     """The table `rewrites` of a graph, by (source, target)."""
     n = len(q)
-    texts = [(f"t{i}", 1000, 50, 2000, float(r[i]), float(q[i, i])) for i in range(n)]
+    texts = [(False, f"t{i}", 1000, 50, 2000, float(r[i]), float(q[i, i])) for i in range(n)]
     nodes = spark.createDataFrame(
-        texts, "text string, votes long, users long, source_count long, success double, repeat double"
+        texts, "past boolean, text string, votes long, users long, source_count long, success double, repeat double"
     )
     moves = [
-        (f"t{i}", f"t{j}", float(q[i, j] / (1 - q[i, i])), 5 + j, 2, 9, True)
+        (False, f"t{i}", f"t{j}", float(q[i, j] / (1 - q[i, i])), 5 + j, 2, 9, True)
         for i in range(n)
         for j in range(n)
         if i != j and q[i, j] > 0
     ]
     edges = spark.createDataFrame(
-        moves, "source string, target string, q double, users long, days long, count long, alike boolean"
+        moves, "past boolean, source string, target string, q double, users long, days long, count long, alike boolean"
     )
 
     def keep(frame: Any) -> Any:

@@ -143,22 +143,20 @@ def test_a_pseudonym_is_the_hmac_that_python_computes(spark: Any) -> None:
         assert got == [hmac.new(key, user.encode(), hashlib.sha256).hexdigest() for user in ("u1", "ü")]
 
 
-def test_a_rewritten_turn_counts_for_the_rewrite_and_pairs_get_a_verdict(spark: Any) -> None:
-    from mining.outcomes import exposures, rewrite_outcomes
+def test_a_rewritten_turn_counts_for_the_rewrite_and_pairs_get_a_verdict(spark: Any, tmp_path: Path) -> None:
+    def exposed(n: int, target: str, held: bool, good: bool) -> dict[str, Any]:
+        rewrite = {"text": target, "source": "global", "bundle": "b", "propensity": 0.5, "holdout": held}
+        outcome = {"status": "ok", "dwell_s": 90.0} if good else {"status": "no_match", "interrupted": True}
+        return logs.turn(n, user_id=f"u{n}", utterance="said", rewrite=rewrite, **outcome)
 
-    def exposed(n: int, target: str, held: bool, p: float) -> tuple[Any, ...]:
-        return (f"i{n}", f"u{n}", "said", (target, held), p, logs.START.date())
-
-    turns = [exposed(n, "good", False, 0.1 if n < 38 else 0.9) for n in range(40)]
-    turns += [exposed(100 + n, "good", True, 0.9 if n < 20 else 0.1) for n in range(25)]
-    turns += [exposed(200 + n, "bad", False, 0.9) for n in range(30)]
-    turns += [exposed(300 + n, "bad", True, 0.1) for n in range(20)]
-    turns += [exposed(400 + n, "new", False, 0.1) for n in range(3)]
-    schema = (
-        "interaction_id string, user_id string, text string, rewrite struct<text:string,holdout:boolean>, "
-        "defect_probability double, day date"
-    )
-    found = {row["target"]: row for row in rewrite_outcomes(exposures(spark.createDataFrame(turns, schema))).collect()}
+    turns = [exposed(n, "good", False, n < 38) for n in range(40)]
+    turns += [exposed(100 + n, "good", True, n >= 20) for n in range(25)]
+    turns += [exposed(200 + n, "bad", False, False) for n in range(30)]
+    turns += [exposed(300 + n, "bad", True, True) for n in range(20)]
+    turns += [exposed(400 + n, "new", False, True) for n in range(3)]
+    run([logs.write(turns, tmp_path / "log.parquet")], tmp_path / "out", MineConfig(personal_shards=1))
+    rows = pq.read_table(tmp_path / "out" / "rewrite_outcomes").to_pylist()
+    found = {row["target"]: row for row in rows}
     assert {target: row["verdict"] for target, row in found.items()} == {
         "good": "keep",
         "bad": "withdraw",
@@ -166,5 +164,6 @@ def test_a_rewritten_turn_counts_for_the_rewrite_and_pairs_get_a_verdict(spark: 
     }
     good = found["good"]
     assert (good["wins"], good["losses"], good["holdout_turns"], good["holdout_wins"]) == (38, 2, 25, 5)
+    assert good["users"] == 40
     assert good["gain_lower"] < 38 / 40 - 5 / 25 < good["gain_upper"]
     assert found["new"]["gain_lower"] is None

