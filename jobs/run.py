@@ -214,6 +214,7 @@ def _publish(
         "champion_before": begun["champion"],
         "window": read(folders["mine"] / "mined" / "manifest.json")["window"],
         "gates": gates,
+        "experiment": read(folders["evaluate"] / "evaluation.json").get("experiment"),
         "failing": failing,
         "steps": [{"name": d.name, "key": d.key} for d in done],
     }

@@ -49,6 +49,19 @@ def _strings(values: "list[str]") -> "pa.Array":
     return pa.array(values, pa.string())
 
 
+def holdout_share(turns: "pa.Table") -> float:
+    """The share of users that the service held out, from the propensities that it logged; 0 where it held out nobody."""
+    shares = [r["propensity"] for r in turns["rewrite"].to_pylist() if r["holdout"] and (r["propensity"] or 1) < 1]
+    if not shares:  # nobody held out had a rewrite: what was used tells as much
+        shares = [
+            1 - r["propensity"]
+            for r in turns["rewrite"].to_pylist()
+            if not r["holdout"] and r["propensity"] is not None
+        ]
+        shares = [share for share in shares if share > 0]
+    return float(np.median(shares)) if shares else 0.0
+
+
 def arms_of(turns: "pa.Table", challenger: str | None) -> Arms:
     """Arms as the log says: held out, decided by the bundle `challenger`, or by any other."""
     users: dict[str, int] = {}

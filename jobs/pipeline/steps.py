@@ -68,7 +68,7 @@ def steps_of(plan: Plan, run_id: str) -> list[Step]:
         Step("mine", Mine(plan), mining, ("import",), version=2),
         Step("learn", Learn(plan), {**learning, **taken_out}, ("mine",), version=2),
         *plan.extra,
-        Step("evaluate", Evaluate(plan), judged, ("mine", "learn"), version=2),
+        Step("evaluate", Evaluate(plan), judged, ("mine", "learn"), version=3),
         Step("gate", GateStep(plan), {**plan.limits.as_dict(), "prove": plan.prove}, ("mine", "learn", "evaluate")),
         Step(
             "seal",
@@ -171,6 +171,7 @@ class Evaluate:
             "blocked": self._blocked(challenger),
             **self._against_champion(judged, ours),
             "offpolicy": _offpolicy(mined, challenger),
+            "experiment": _experiment(mined, self.plan.champion),
         }  # fmt: skip
         write_json(folder / "evaluation.json", result)
         write_json(folder / "latency.json", {"p95_ms": round(float(np.quantile(ours.latency_ms, 0.95)), 3)})
@@ -196,14 +197,34 @@ class Evaluate:
         return {"champion": replay.figures(theirs), "slices": slices}
 
 
-def _offpolicy(mined: Path, challenger: "Rewriter") -> dict[str, Any] | None:
-    """What the exposure log says of the challenger; None where the log knows of no exposure."""
+def _exposed(mined: Path) -> bool:
+    """Whether the log knows of any turn on which Reprise was asked."""
     import pyarrow.parquet as pq
 
+    turns = pq.read_table(mined / "turns", columns=["rewrite"])
+    return bool(turns["rewrite"].null_count < turns.num_rows)
+
+
+def _offpolicy(mined: Path, challenger: "Rewriter") -> dict[str, Any] | None:
+    """What the exposure log says of the challenger; None where there is none."""
     from jobs import offpolicy
 
-    turns = pq.read_table(mined / "turns", columns=["rewrite"])
-    return offpolicy.judge(mined, challenger) if turns["rewrite"].null_count < turns.num_rows else None
+    return offpolicy.judge(mined, challenger) if _exposed(mined) else None
+
+
+def _experiment(mined: Path, champion: Path | None) -> dict[str, Any] | None:
+    """What became of users under the champion against those held out; None where nobody was asked under it."""
+    from jobs import ab
+    from jobs.experiment.logs import asked_turns, holdout_share, in_force
+
+    name = champion.name if champion is not None else None
+    if name is None or not _exposed(mined):
+        return None
+    turns = asked_turns(mined)
+    if not in_force(turns, (name,)).num_rows:
+        return None
+    share = holdout_share(turns)
+    return ab.report_of(turns, name, None, {"holdout": share, "champion": 1 - share})
 
 
 @dataclass(frozen=True)
