@@ -168,12 +168,13 @@ def _candidates(run: Run | DeviceRun, plan: Plan, queries: list[list[TokenTrie]]
     spelled = iter(plan.forest.spell(node[node >= 0]))
     results = []
     for query, tries in enumerate(queries):
+        ranks = np.flatnonzero(node[query] >= 0)
+        rows = [tuple(next(spelled)) for _ in ranks]
+        held = np.array([trie.contains(rows) for trie in tries], bool).reshape(len(tries), len(rows))
         found: dict[tuple[int, ...], Candidate] = {}
-        for rank in np.flatnonzero(node[query] >= 0):
-            token_ids = tuple(next(spelled))
-            holders = tuple(place for place, trie in enumerate(tries) if token_ids in trie)
+        for place, (rank, token_ids) in enumerate(zip(ranks, rows, strict=True)):
+            holders, score = tuple(np.flatnonzero(held[:, place]).tolist()), float(log_prob[query, rank])
             if holders and token_ids not in found:
-                score = float(log_prob[query, rank])
                 found[token_ids] = Candidate(token_ids, score, bool(score >= run.left[query]), holders)
         results.append(list(found.values())[:k])
     return results
