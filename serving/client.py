@@ -105,7 +105,7 @@ class RewriteClient:
             return self._note("timeout"), {}
         except httpx.HTTPError:
             return self._note("refused"), {}
-        except (ValueError, TypeError, UnicodeError):
+        except Exception:  # whatever it is, the caller's turn goes on
             return self._note("bad answer"), {}
         if not response.is_success:
             return self._note(f"status {response.status_code}", response.headers.get("retry-after")), {}
@@ -130,7 +130,7 @@ def _within(client: httpx.Client, path: str, body: Mapping[str, Any], seconds: f
     until = time.monotonic() + seconds
     with client.stream("POST", path, json=body) as response:
         content = b""
-        for part in response.iter_raw():
+        for part in response.iter_bytes():
             content += part
             if time.monotonic() > until:
                 raise httpx.ReadTimeout("the answer did not arrive in time")

@@ -133,6 +133,8 @@ def scrub(folder: Path, users: Iterable[str], keep: Path | None = None) -> int:
     gone = frozenset(users)
     marks = [json.dumps(user).encode() for user in gone]
     removed = 0
+    if not folder.is_dir():
+        return 0
     for path in sorted(folder.glob(PATTERN)):
         if path == keep:
             continue

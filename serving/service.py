@@ -146,13 +146,16 @@ class Service:
 
     async def chores(self) -> None:
         """Until cancelled: follow the registry, force exposures to disk, look after gauges."""
-        synced = time.monotonic()
+        synced = looked = time.monotonic()
         while True:
             await asyncio.sleep(min(self.config.watch_s, self.config.fsync_s or self.config.watch_s))
-            if self.config.fsync_s and time.monotonic() - synced >= self.config.fsync_s:
+            now = time.monotonic()
+            if self.config.fsync_s and now - synced >= self.config.fsync_s:
                 await asyncio.to_thread(self.exposures.sync)
-                synced = time.monotonic()
-            self._follow_in_background()
+                synced = now
+            if now - looked >= self.config.watch_s:
+                self._follow_in_background()
+                looked = now
             self.metrics.worker_deaths.set(self.pool.deaths)
             self.metrics.workers_ready.set(self.pool.seats_ready)
             self.metrics.exposure_failing.set(self.exposures.failing is not None)

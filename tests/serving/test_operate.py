@@ -1,5 +1,6 @@
 """The operator's levers, and what the service does when its disk or its bundle is bad."""
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -254,6 +255,7 @@ def test_the_commands_forget_and_block_beside_a_running_service(tmp_path: Path) 
 
 def test_logs_hold_no_word_of_what_was_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("info")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # the test's own client, not the service
     with service(tmp_path, WORLD) as running:
         running.text("play alien bridges", "some-user-id")
         running.rewrite("break")
