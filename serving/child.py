@@ -3,28 +3,21 @@
 import os
 import signal
 import threading
+from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any
 
 from serving.seats import WorkerSettings
 from serving.wire import packed, read_items, write_all
+from serving.worker import Worker
 
 
 def main(orders: Connection, answers: Connection, settings: WorkerSettings) -> None:
     """Run until the service closes its end."""
     _ignore_interrupts()
-    import torch
-
-    from serving.engine import BundleEngine
-    from serving.worker import Worker
-
-    torch.set_num_threads(settings.threads)
+    module, _, name = settings.opener.partition(":")
+    opener = getattr(import_module(module), name)
     lock = threading.Lock()
-
-    def open_bundle(path: str) -> BundleEngine:
-        from pathlib import Path
-
-        return BundleEngine.load(Path(path), settings.precision, settings.device, settings.scores, settings.users)
 
     def say(item: Any) -> None:
         try:
@@ -33,7 +26,7 @@ def main(orders: Connection, answers: Connection, settings: WorkerSettings) -> N
         except OSError:
             os._exit(1)  # nobody listens any more
 
-    worker = Worker(open_bundle, say, settings.model_batch)
+    worker = Worker(lambda path: opener(path, settings), say, settings.model_batch)
     for item in read_items(orders):
         worker.give(item)
     worker.give(None)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from rewrite.turn import Turn
 from serving.job import Answer, Hidden, Job
+from serving.seats import WorkerSettings
 
 GOLDEN = 16
 """Texts of the bundle that are decided before it is used."""
@@ -60,27 +61,6 @@ class BundleEngine:
         self._whole_trie = self._scorer.trie
         self._blocked: frozenset[str] = frozenset()
         self._ahead = iter(sorted(self._scorer.knowledge.look_up))
-
-    @classmethod
-    def load(
-        cls, folder: Path, precision: str = "fp32", device: str = "auto", scores: int = 200_000, users: int = 2000
-    ) -> "BundleEngine":
-        """Verify and open a bundle.
-
-        Raises:
-            ValueError: it is damaged, incomplete, or of another version.
-        """
-        import torch
-
-        from rewrite.bundle import load, verify
-
-        manifest = verify(folder)
-        rewriter = load(folder)
-        if rewriter.scorer.generator is not None:
-            place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-            kind = torch.bfloat16 if precision == "bf16" else torch.float32
-            rewriter.scorer.generator.model.to(place, kind)
-        return cls(rewriter, {k: v for k, v in manifest.items() if k != "files"}, scores, users)
 
     def memo(self) -> Any:
         from serving.asking import Memo
@@ -199,3 +179,25 @@ class BundleEngine:
             }
             for c in candidates
         )
+
+
+def open_bundle(path: str, settings: WorkerSettings) -> BundleEngine:
+    """Verify and open a bundle, its generator where the settings want it.
+
+    Raises:
+        ValueError: it is damaged, incomplete, or of another version.
+    """
+    import torch
+
+    from rewrite.bundle import load, verify
+
+    torch.set_num_threads(settings.threads)
+    manifest = verify(Path(path))
+    rewriter = load(Path(path))
+    if rewriter.scorer.generator is not None:
+        has_gpu = settings.device == "auto" and torch.cuda.is_available()
+        place = "cuda" if has_gpu else settings.device.replace("auto", "cpu")
+        kind = torch.bfloat16 if settings.precision == "bf16" else torch.float32
+        rewriter.scorer.generator.model.to(place, kind)
+    facts = {name: value for name, value in manifest.items() if name != "files"}
+    return BundleEngine(rewriter, facts, settings.scores, settings.users)

@@ -20,7 +20,10 @@ Hear = Callable[["Seat", Any], None]
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """What a worker needs to know to open bundles (see `ServeConfig`)."""
+    """What a worker needs to know to open bundles (see `ServeConfig`).
+
+    `opener` names the function that opens them: `module:function`, called with a path and these settings.
+    """
 
     threads: int = 1
     model_batch: int = 8
@@ -28,6 +31,7 @@ class WorkerSettings:
     device: str = "auto"
     scores: int = 200_000
     users: int = 2000
+    opener: str = "serving.engine:open_bundle"
 
 
 class Seat(Protocol):

@@ -6,7 +6,6 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -52,12 +51,9 @@ def make_pool(config: ServeConfig) -> Pool:
 
     def seat(hear: Hear, gone: Callable[[Any], None]) -> Seat:
         if config.workers == 0:
-            from serving.engine import BundleEngine
+            from serving.engine import open_bundle
 
-            def opened(path: str) -> BundleEngine:
-                return BundleEngine.load(Path(path), wanted.precision, wanted.device, wanted.scores, wanted.users)
-
-            return InlineSeat(opened, hear, wanted.model_batch)
+            return InlineSeat(partial(open_bundle, settings=wanted), hear, wanted.model_batch)
         return ProcessSeat(wanted, hear, gone)
 
     return Pool(config.workers, seat)

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from serving.keys import new_key
+from tests.rewrite.conftest import bundle
 from tests.serving.fakes import Rules, Running, service
+
+__all__ = ["bundle"]
 
 WORLD = Rules(
     "b1",

@@ -19,7 +19,7 @@ from rewrite.text import normalise
 from serving.config import ServeConfig
 from serving.job import Answer, Hidden, Job
 from serving.pool import Pool
-from serving.seats import InlineSeat
+from serving.seats import InlineSeat, WorkerSettings
 from serving.server import serve
 
 
@@ -100,6 +100,11 @@ def open_rules(path: str) -> RuleEngine:
         return RuleEngine(Rules(**json.loads(Path(path).read_text())))
     bundle_id = verify(Path(path))["id"]
     return RuleEngine(Rules(**{**json.loads((Path(path) / "rules.json").read_text()), "bundle_id": bundle_id}))
+
+
+def open_rules_in_a_process(path: str, settings: WorkerSettings) -> RuleEngine:
+    """What a worker process opens."""
+    return open_rules(path)
 
 
 def publish(root: Path, rules: Rules, promote: bool = True) -> str:
