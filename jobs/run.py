@@ -13,6 +13,7 @@ from jobs.threads import default_threads
 
 if TYPE_CHECKING:
     from jobs.pipeline.lock import Lock
+    from jobs.pipeline.nlu import NluPlan
     from jobs.pipeline.record import Record
     from jobs.pipeline.step import Done, Step
     from jobs.pipeline.steps import Plan
@@ -52,6 +53,10 @@ def run(
         Path | None, typer.Option(help="The service's state folder: its exposures, forgotten users and blocked texts.")
     ] = None,
     prove: Annotated[bool, typer.Option(help="Publish only what the exposure log proves better.")] = False,
+    nlu: Annotated[Path | None, typer.Option(help="First NLU bundle; later ones are kept in the registry.")] = None,
+    nlu_train: Annotated[Path | None, typer.Option(help="Rows that the NLU was trained on.")] = None,
+    nlu_held_out: Annotated[Path | None, typer.Option(help="Labelled rows for the NLU's gate.")] = None,
+    nlu_text: Annotated[str | None, typer.Option(help="Column of the held-out rows' text.")] = None,
     min_users: Annotated[int, typer.Option(help="Distinct users a text must have worked for to be global.")] = 5,
     steps: Annotated[int, typer.Option(min=0, help="Training steps of the generator; 0 trains none.")] = 2500,
     harm: Annotated[float, typer.Option(min=0, max=1, help="Share of good turns that may be rewritten wrong.")] = 0.002,
@@ -91,6 +96,7 @@ def run(
         **_orders(registry, state, blocked, forget),
         memory=memory,
         cores=cores or None,
+        nlu=_nlu(registry, nlu, nlu_train, nlu_held_out, nlu_text, threads),
     )
     try:
         with Lock(registry / "run.lock", stale_s).held() as lock:
@@ -133,6 +139,24 @@ def _orders(registry: Path, state: Path | None, blocked: Path | None, forget: Pa
     }
 
 
+def _nlu(
+    root: Path, first: Path | None, train: Path | None, held_out: Path | None, text: str | None, threads: int
+) -> "NluPlan | None":
+    """The NLU's side of the plan: the champion of REG/nlu, else the bundle given."""
+    from jobs.pipeline.nlu import NluPlan
+    from rewrite.registry import Registry
+
+    if first is None and train is None and held_out is None:
+        return None
+    kept = Registry(root / "nlu")
+    model = kept.path("champion") if kept.resolve("champion") is not None else first
+    if model is None or train is None or held_out is None:
+        raise ValueError(
+            "retraining the NLU needs all of --nlu, --nlu-train and --nlu-held-out; one of them is missing"
+        )
+    return NluPlan(model, train, held_out, text, threads)
+
+
 def _lines(path: Path | None) -> list[str]:
     lines = path.read_text(encoding="utf-8").splitlines() if path is not None else []
     return [line.strip() for line in lines if line.strip()]
@@ -163,11 +187,14 @@ def run_loop(
     from rewrite.registry import Registry
 
     registry, of = Registry(root), steps or steps_of
-    run_id = _id(of(replace(plan, champion=None), ""), release)
+    run_id = _id(plan, of, release)
     record = Record(root / "runs" / run_id)
     if (ended := record.report()) is not None:
         return ended
-    begun = record.begin({"run": run_id, "champion": registry.resolve("champion"), "release": str(release)})
+    pinned = {"champion": registry.resolve("champion"), "nlu": None if plan.nlu is None else str(plan.nlu.model)}
+    begun = record.begin({"run": run_id, **pinned, "release": str(release)})
+    if plan.nlu is not None and begun["nlu"] is not None:
+        plan = replace(plan, nlu=replace(plan.nlu, model=Path(begun["nlu"])))
     with ExitStack() as stack:
         champion = stack.enter_context(registry.hold(begun["champion"])) if begun["champion"] else None
 
@@ -185,11 +212,12 @@ def run_loop(
     return report
 
 
-def _id(steps: "list[Step]", release: Release) -> str:
-    """Of a run: what goes in and what is done with it, whatever the champion."""
+def _id(plan: "Plan", of: "Callable[[Plan, str], list[Step]]", release: Release) -> str:
+    """Of a run: what goes in and what is done with it, whatever the champions."""
     from jobs.pipeline.step import digest
 
-    return digest([[[s.name, s.version, dict(s.settings)] for s in steps], str(release)])
+    steps = [[s.name, s.version, dict(s.settings)] for s in of(replace(plan, champion=None, nlu=None), "")]
+    return digest([steps, str(release), None if plan.nlu is None else plan.nlu.data()])
 
 
 def _publish(
@@ -198,6 +226,7 @@ def _publish(
     """Publish what passed, move the alias, write the reports; safe to do again after a kill at any point."""
     from jobs.pipeline.page import render
     from jobs.pipeline.steps import read
+    from rewrite.registry import Registry
 
     folders = {d.name: d.folder for d in done}
     gates = read(folders["gate"] / "gates.json")
@@ -206,6 +235,9 @@ def _publish(
     if not failing:
         bundle = registry.publish(folders["seal"] / "bundle", by=f"run {begun['run']}")
         _release(registry, bundle, begun, release)
+    if (folders.get("retrain", Path()) / "bundle").exists():  # it has passed a gate of its own
+        nlu = Registry(registry.root / "nlu")
+        nlu.promote(nlu.publish(folders["retrain"] / "bundle"), by=f"run {begun['run']}", reason="its gate passed")
     report = {
         "run": begun["run"],
         "verdict": "a gate failed" if failing else "published",

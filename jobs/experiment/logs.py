@@ -50,7 +50,7 @@ def _strings(values: "list[str]") -> "pa.Array":
 
 
 def holdout_share(turns: "pa.Table") -> float:
-    """The share of users that the service held out, from the propensities that it logged; 0 where it held out nobody."""
+    """The share of users held out, from the propensities that the service logged; 0 where it held out nobody."""
     shares = [r["propensity"] for r in turns["rewrite"].to_pylist() if r["holdout"] and (r["propensity"] or 1) < 1]
     if not shares:  # nobody held out had a rewrite: what was used tells as much
         shares = [

@@ -3,11 +3,12 @@
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.pipeline import checks
+from jobs.pipeline.nlu import NluPlan, nlu_steps
 from jobs.pipeline.step import Paths, Step, digest
 from jobs.rundir import write_json
 
@@ -30,6 +31,7 @@ class Plan:
         forgotten: user ids of whom no trace may remain; `epoch` is the last order of the service that is among them.
         exposures: folder of the service's exposure log.
         prove: publish only what is proven better by the exposure log.
+        nlu: what selection and retraining need; None leaves the NLU alone.
     """
 
     logs: tuple[Path, ...]
@@ -47,7 +49,7 @@ class Plan:
     prove: bool = False
     memory: str = "4g"
     cores: int | None = None
-    extra: tuple[Step, ...] = field(default=())
+    nlu: NluPlan | None = None
 
 
 def steps_of(plan: Plan, run_id: str) -> list[Step]:
@@ -67,7 +69,7 @@ def steps_of(plan: Plan, run_id: str) -> list[Step]:
         Step("import", Import(inputs, shown, plan), {"inputs": inputs, "exposures": shown}, version=2),
         Step("mine", Mine(plan), mining, ("import",), version=2),
         Step("learn", Learn(plan), {**learning, **taken_out}, ("mine",), version=2),
-        *plan.extra,
+        *(nlu_steps(plan.nlu) if plan.nlu is not None else []),
         Step("evaluate", Evaluate(plan), judged, ("mine", "learn"), version=3),
         Step("gate", GateStep(plan), {**plan.limits.as_dict(), "prove": plan.prove}, ("mine", "learn", "evaluate")),
         Step(
