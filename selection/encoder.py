@@ -69,8 +69,8 @@ class CompactConfig:
     """
 
     buckets: int = 16_384
-    embedding: int = 96
-    width: int = 96
+    embedding: int = 128
+    width: int = 128
     dropout: float = 0.3
     most_features: int = 24
     longest_ngram: int = 5
@@ -89,6 +89,14 @@ def features(word: str, config: CompactConfig) -> list[int]:
     return [1 + zlib.crc32(name.encode(errors="replace")) % (config.buckets - 1) for name in named]
 
 
+GAIN = 40.0
+"""The hashed embedding is stored this much smaller than it is used.
+
+Adam moves every weight by about the learning rate, whatever its size: most features are met a few times only, and
+have to learn as much in those few steps as the other weights do in all.
+"""
+
+
 class HashedWords(nn.Module):
     """(B, T) rows of the word table -> (B, T, E): the mean of each word's feature embeddings.
 
@@ -98,9 +106,9 @@ class HashedWords(nn.Module):
     def __init__(self, config: CompactConfig) -> None:
         super().__init__()
         self.config = config
-        self.features = nn.EmbeddingBag(config.buckets, config.embedding, mode="mean", padding_idx=0)
+        self.features = nn.EmbeddingBag(config.buckets, config.embedding, mode="mean", padding_idx=0, sparse=True)
         with torch.no_grad():
-            self.features.weight.normal_(0, 0.6)
+            self.features.weight.normal_(0, 0.6 / GAIN)
             self.features.weight[0] = 0
         self.row_of: dict[str, int] = {"": 0}
         self.table = torch.zeros((1024, config.most_features), dtype=torch.long)
@@ -120,7 +128,8 @@ class HashedWords(nn.Module):
         # a batch repeats its words, and an attribution repeats its batch: each word is embedded once
         distinct, inverse = torch.unique(input_ids, return_inverse=True)
         device = self.features.weight.device
-        return nn.functional.embedding(inverse, self.features(self.table[distinct.cpu()].to(device)))
+        embedded = GAIN * self.features(self.table[distinct.cpu()].to(device))
+        return nn.functional.embedding(inverse, embedded)
 
 
 class CompactEncoder(nn.Module):

@@ -1,6 +1,7 @@
 """The NLU: one encoder, three heads (domain, intent, slot tags), n-best readings with calibrated confidences."""
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,8 +123,8 @@ class Nlu(nn.Module):
     def _readings(self, heard: list[list[str]], logits: tuple[Tensor, ...], k: int) -> list[list[Reading]]:
         domain, intent, tags = logits
         pairs = self.pair_log_probs(domain, intent).exp()
-        by_domain = _marginals(pairs, self.labels.pair_rows[0], len(self.labels.domains))
-        by_intent = _marginals(pairs, self.labels.pair_rows[1], len(self.labels.intents))
+        by_domain = _marginals(pairs, self.labels.pair_rows[0], len(self.labels.domains)).tolist()
+        by_intent = _marginals(pairs, self.labels.pair_rows[1], len(self.labels.intents)).tolist()
         tagged, sure = best_tags(tags / self.temperatures[2], [len(said) for said in heard], self.labels)
         top = pairs.topk(min(k, pairs.shape[1]))
         chosen = [
@@ -144,8 +145,8 @@ class Nlu(nn.Module):
         value: float,
         said: list[str],
         tags: list[str],
-        by_domain: Tensor,
-        by_intent: Tensor,
+        by_domain: list[float],
+        by_intent: list[float],
         sure: float,
     ) -> Reading:
         domain, intent = self.labels.pairs[pair]
@@ -154,8 +155,8 @@ class Nlu(nn.Module):
             intent,
             slots_of(said, tags),
             value,
-            float(by_domain[self.labels.domain_row[domain]]),
-            float(by_intent[self.labels.intent_row[intent]]),
+            by_domain[self.labels.domain_row[domain]],
+            by_intent[self.labels.intent_row[intent]],
             sure,
             tuple(tags),
         )
@@ -210,41 +211,35 @@ def best_tags(logits: Tensor, lengths: Sequence[int], labels: Labels) -> tuple[l
         logits: (B, T, L). lengths: words of each of the B utterances.
     """
     scores = logits.log_softmax(-1)
-    allowed = _transitions(labels).to(logits)
-    begins = torch.tensor([-1e4 if tag.startswith("I-") else 0.0 for tag in labels.tags]).to(logits)
-    best, back = scores[:, 0] + begins, []
-    ends = [best]
+    numbers = torch.arange(len(labels.tags), device=logits.device)
+    best = scores[:, 0].clone()
+    best[:, 2::2] = -torch.inf
+    ends, back = [best], []
     for at in range(1, logits.shape[1]):
-        through, source = (best[:, :, None] + allowed).max(1)
+        through, source = best.max(1, keepdim=True)
+        through, source = through.expand_as(best).clone(), source.expand_as(best).clone()
+        # I of a slot (every second row) comes after B or I of the same slot only
+        begun, inside = best[:, 1::2], best[:, 2::2]
+        through[:, 2::2] = torch.maximum(begun, inside)
+        source[:, 2::2] = torch.where(inside > begun, numbers[2::2], numbers[1::2])
         best = through + scores[:, at]
         back.append(source)
         ends.append(best)
     return _follow(ends, back, lengths, labels)
 
 
-def _transitions(labels: Labels) -> Tensor:
-    """(L, L) 0 where a tag may follow another, else -1e4."""
-    table = torch.zeros((len(labels.tags), len(labels.tags)))
-    for column, tag in enumerate(labels.tags):
-        if tag.startswith("I-"):
-            table[:, column] = -1e4
-            for before in (tag, f"B-{tag[2:]}"):
-                table[labels.tag_row[before], column] = 0
-    return table
-
-
 def _follow(
     ends: list[Tensor], back: list[Tensor], lengths: Sequence[int], labels: Labels
 ) -> tuple[list[list[str]], list[float]]:
     """Walk the back pointers from each utterance's last word."""
-    last = torch.stack(ends).cpu()
+    last = torch.stack(ends, 1).cpu()[torch.arange(len(lengths)), torch.tensor(lengths) - 1]
+    value, final = (part.tolist() for part in last.max(1))
     pointers = torch.stack(back).cpu().tolist() if back else []
     found, sure = [], []
     for row, length in enumerate(lengths):
-        value, tag = last[length - 1, row].max(0)
-        path = [int(tag)]
+        path = [final[row]]
         for at in range(length - 2, -1, -1):
             path.append(pointers[at][row][path[-1]])
         found.append([labels.tags[tag] for tag in reversed(path)])
-        sure.append(min(1.0, float(value.exp())))
+        sure.append(min(1.0, math.exp(value[row])))
     return found, sure
