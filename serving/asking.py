@@ -17,11 +17,19 @@ from serving.lru import Lru
 
 
 @dataclass(frozen=True)
-class Search:
-    """The members that the trie search proposes for a query after the earlier `turns`."""
+class Query:
+    """A query after the earlier `turns`, as the forward direction sees it: stands in for its encoding."""
 
-    query: str
+    text: str
     turns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Search:
+    """The members of the trie that are likely for a query; `options` are those of the search, by name."""
+
+    query: Query
+    options: tuple[tuple[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -123,7 +131,7 @@ class OnceDecider:
 
 
 class AskingGenerator:
-    """Stands in for a generator: log-probabilities from a memo, everything else from the generator itself."""
+    """Stands in for a generator: its answers from a memo, everything else from the generator itself."""
 
     def __init__(self, generator: Any, memo: Memo) -> None:
         self._generator = generator
@@ -131,6 +139,30 @@ class AskingGenerator:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._generator, name)
+
+    def encode(self, query: str, turns: Sequence[str] = ()) -> Query:
+        """What `search` and `score` take; nothing is run."""
+        return Query(query, tuple(turns[-MAX_TURNS:]))
+
+    def search(self, encoded: Query, trie: Any, **options: Any) -> list[tuple[str, float]]:
+        """As `Generator.search`, from what is known.
+
+        Raises:
+            Needed: it is not known.
+        """
+        wanted = Search(encoded, tuple(sorted(options.items())))
+        found: list[tuple[str, float]] | None = self._memo.get(wanted)
+        if found is None:
+            raise Needed(searches=[wanted])
+        return found
+
+    def score(self, encoded: Query, texts: Sequence[str]) -> np.ndarray:
+        """As `Generator.score`, from what is known.
+
+        Raises:
+            Needed: some text's score is not known.
+        """
+        return self._known([Pair("forward", encoded.text, encoded.turns, text) for text in texts])
 
     def log_probs(
         self, direction: Direction, sources: Sequence[str], targets: Sequence[str], turns: Sequence[str] = ()
@@ -141,7 +173,9 @@ class AskingGenerator:
             Needed: some pair is not known.
         """
         earlier = tuple(turns[-MAX_TURNS:]) if direction == "forward" else ()
-        pairs = [Pair(direction, s, earlier, t) for s, t in zip(sources, targets, strict=True)]
+        return self._known([Pair(direction, s, earlier, t) for s, t in zip(sources, targets, strict=True)])
+
+    def _known(self, pairs: Sequence[Pair]) -> np.ndarray:
         found = [self._memo.get(pair) for pair in pairs]
         missing = [pair for pair, value in zip(pairs, found, strict=True) if value is None]
         if missing:
@@ -155,25 +189,6 @@ class AskingGenerator:
         query = missing[0].source
         guessed = [Pair("channel", text, (), query) for text in [*(p.target for p in missing), query]]
         return [pair for pair in guessed if self._memo.get(pair) is None]
-
-
-class AskingSearch:
-    """Stands in for the scorer's search."""
-
-    def __init__(self, memo: Memo) -> None:
-        self._memo = memo
-
-    def __call__(self, query: str, earlier: Sequence[str]) -> list[str]:
-        """The members found for `query`.
-
-        Raises:
-            Needed: it is not known yet.
-        """
-        wanted = Search(query, tuple(earlier[-MAX_TURNS:]))
-        found = self._memo.get(wanted)
-        if found is None:
-            raise Needed(searches=[wanted])
-        return list(found)
 
 
 class AskingIntents:

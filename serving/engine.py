@@ -135,13 +135,11 @@ class BundleEngine:
     def _rewriter(self, memo: Any) -> Any:
         """The bundle's rewriter over stand-ins that ask."""
         from rewrite.rewriter import Rewriter
-        from serving.asking import AskingGenerator, AskingIntents, AskingSearch, OnceDecider, OnceScorer
+        from serving.asking import AskingGenerator, AskingIntents, OnceDecider, OnceScorer
 
         scorer: Any = copy.copy(self._scorer)
         if scorer.generator is not None:
             scorer.generator = AskingGenerator(scorer.generator, memo)
-            if scorer.trie is not None:
-                scorer._searched = AskingSearch(memo)
         if scorer.intents is not None:
             scorer.intents = AskingIntents(scorer.intents, self._intents)
         once: Any = OnceScorer(scorer, memo)

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from rewrite.generator import Generator
-from rewrite.rewriter import SEARCH_FORWARDS, SEARCHED
 from rewrite.search import search
 from rewrite.trie import TokenTrie
-from serving.asking import Pair, Search
+from serving.asking import Pair, Query, Search
 from serving.lru import Lru
 
 TOKENS = 4096
@@ -23,12 +22,20 @@ DECIMALS = 4
 """Scores are rounded, in nats: what shares a forward moves them by less than that, and must not be seen."""
 
 
-def searched(generator: Generator, trie: TokenTrie, searches: Sequence[Search]) -> list[list[str]]:
-    """The members that each search proposes; none depends on what else is in the batch."""
-    sources = [generator.vocabulary.source("forward", s.query, s.turns) for s in searches]
-    ids, mask = generator.pad(sources)
-    found = search(generator.model, ids, mask, tries=[trie], k=SEARCHED, prove=1, max_forwards=SEARCH_FORWARDS)
-    return [[generator.vocabulary.text(member.token_ids) for member in members] for members in found]
+def searched(generator: Generator, trie: TokenTrie, searches: Sequence[Search]) -> list[list[tuple[str, float]]]:
+    """The members that each search finds with their log-probabilities; none depends on what else is in the batch."""
+    found: dict[Search, list[tuple[str, float]]] = {}
+    for options in dict.fromkeys(s.options for s in searches):
+        alike = [s for s in searches if s.options == options]
+        ids, mask = generator.pad([_forward(generator, s.query) for s in alike])
+        results = search(generator.model, ids, mask, tries=[trie], **dict(options))
+        for wanted, members in zip(alike, results, strict=True):
+            found[wanted] = [(generator.vocabulary.text(m.token_ids), m.log_prob) for m in members]
+    return [found[s] for s in searches]
+
+
+def _forward(generator: Generator, query: Query) -> list[int]:
+    return generator.vocabulary.source("forward", query.text, query.turns)
 
 
 @torch.inference_mode()
