@@ -1,5 +1,6 @@
 """Logged exposures as arrays: what was done with each turn, how probable that was, and what another bundle would do."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from jobs.counterfactual.rewards import Floats, cross_fitted
 from rewrite.text import normalise
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from rewrite import Rewriter
     from rewrite.turn import Turn
 
@@ -44,8 +47,10 @@ class Exposed:
         return Logged(self.reward, self.propensity, rows)
 
 
-def read_exposed(mined: Path) -> Exposed:
+def read_exposed(mined: Path, most: int = 20_000) -> Exposed:
     """The turns of a mining run on which Reprise was asked and which say with what probability it acted.
+
+    Of more than `most` those of whole users, in the order of their ids' hash.
 
     Raises:
         ValueError: no turn was asked.
@@ -53,7 +58,7 @@ def read_exposed(mined: Path) -> Exposed:
     from jobs.learn import read_table
     from jobs.turns import turns_of
 
-    table = read_table(mined, "turns")
+    table = of_some_users(read_table(mined, "turns"), most)
     ordered = table.sort_by([(name, "ascending") for name in ("user_id", "timestamp", "interaction_id")])
     rewrites: list[dict[str, Any] | None] = ordered["rewrite"].to_pylist()
     rows = [row for row, r in enumerate(rewrites) if r is not None and r["propensity"] is not None]
@@ -68,6 +73,25 @@ def read_exposed(mined: Path) -> Exposed:
     held = tuple(bool(r["holdout"]) for r in kept)
     propensity = np.array([r["propensity"] for r in kept], dtype=float)
     return Exposed(tuple(turns[row] for row in rows), found, held, 1.0 - defect, propensity)
+
+
+def of_some_users(turns: "pa.Table", most: int) -> "pa.Table":
+    """All turns of so many users, in the order of their ids' hash, that about `most` of them were asked about."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    asked = turns.filter(pc.is_valid(turns["rewrite"]))
+    if asked.num_rows <= most:
+        return turns
+    counts = asked.group_by("user_id").aggregate([([], "count_all")]).to_pylist()
+    counts.sort(key=lambda row: hashlib.sha256(row["user_id"].encode()).digest())
+    kept, total = [], 0
+    for row in counts:
+        if total >= most:
+            break
+        kept.append(row["user_id"])
+        total += row["count_all"]
+    return turns.filter(pc.is_in(turns["user_id"], pa.array(kept, pa.string())))
 
 
 def policies(exposed: Exposed, challenger: "Rewriter") -> tuple[Policy, Policy, Floats]:
