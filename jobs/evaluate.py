@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.threads import default_threads
+from jobs.threads import default_threads, default_workers
 
 if TYPE_CHECKING:
     from jobs.evaluation import Evaluation
@@ -119,7 +119,7 @@ def _ours(config: EvaluateConfig, ids: list[str]) -> "Answers":
             "nothing to evaluate; got neither --bundle nor --decisions; expected one of them; a flag forgotten?"
         )
     with TemporaryDirectory() as folder:
-        rewrite.run(config.turns, config.bundle, Path(folder) / "decisions.parquet", config.threads)
+        rewrite.run(config.turns, config.bundle, Path(folder) / "decisions.parquet", config.threads, default_workers())
         return read_decisions(Path(folder) / "decisions.parquet", ids)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -37,7 +37,7 @@ class LearnConfig:
     does without a generator.
     """
 
-    steps: int = 600
+    steps: int = 300
     model: str | None = None
     harm: float = 0.002
     seed: int = 0
@@ -165,7 +165,7 @@ def read_tables(folder: Path) -> dict[str, "pa.Table"]:
     return tables
 
 
-def build_trie(generator: "Generator", texts: list[str]) -> Any:
+def build_trie(generator: "Generator", texts: Sequence[str]) -> Any:
     """The texts as a trie in the generator's own ids."""
     from rewrite.trie import TokenTrie
 

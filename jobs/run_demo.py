@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.threads import default_threads
+from jobs.threads import default_threads, default_workers
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,6 +25,9 @@ MIN_USERS = 3
 SHOWN = 5
 """Rewrites printed at the end."""
 
+
+STEPS = 100
+"""Training steps of 64 pairs from the base model, which knows the demo's voices already."""
 
 MOST_RESCORED = 1200
 """Held-back turns that the demo's decision is fitted on: enough for its log, and quick."""
@@ -46,7 +49,7 @@ def demo(
         "out/demo"
     ),
     logs: Annotated[Path, typer.Option(help="Folder with logs.parquet, truth.parquet and oracle.parquet.")] = DATA,
-    steps: Annotated[int, typer.Option(min=0, help="Training steps of the generator; 0 trains none.")] = 0,
+    steps: Annotated[int, typer.Option(min=0, help="Training steps of the generator; 0: no generator.")] = STEPS,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = default_threads(),
 ) -> None:
@@ -76,7 +79,7 @@ def run(config: DemoConfig) -> "Evaluation":
         )
         learn.run(out / "mined", out / "bundle", learning)
     with _step("rewrite: decide every turn of the last week"):
-        rewrite.run(out / "future.parquet", out / "bundle", out / "decisions.parquet", config.threads)
+        rewrite.run(out / "future.parquet", out / "bundle", out / "decisions.parquet", workers=default_workers())
     with _step("evaluate: against what the users wanted"):
         return evaluate.run(
             evaluate.EvaluateConfig(

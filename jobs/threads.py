@@ -1,6 +1,11 @@
-"""How many threads the model may use."""
+"""How many threads the model may use, and how many processes."""
 
 import os
+
+
+def default_workers() -> int:
+    """The cores this process may run on: for work split among processes of one thread each."""
+    return len(os.sched_getaffinity(0))
 
 
 def default_threads() -> int:

@@ -29,11 +29,8 @@ from rewrite.turn import Turn
 SEARCHED = 6
 """Members that the trie search proposes."""
 
-SIFTED = 12
+SIFTED = 16
 """Candidates that are rescored under the generator."""
-
-LEAST_SIFTED = 0.01
-"""Chance of being right, by the cheap features alone, below which a candidate is not worth a forward."""
 
 SEARCH_FORWARDS = 2
 """Decoder forwards that one search may spend."""
@@ -127,10 +124,9 @@ class Scorer:
         return last[1]
 
 
-def best_rows(scores: np.ndarray, limit: int = SIFTED, floor: float = LEAST_SIFTED) -> np.ndarray:
-    """Rows of the `limit` highest scores from `floor` on, in their order of rows; ties go to the earlier row."""
-    best = np.argsort(-scores, kind="stable")[:limit]
-    return np.sort(best[scores[best] >= floor])
+def best_rows(scores: np.ndarray, limit: int = SIFTED) -> np.ndarray:
+    """Rows of the `limit` highest scores, in their order of rows; ties go to the earlier row."""
+    return np.sort(np.argsort(-scores, kind="stable")[:limit])
 
 
 class Rewriter:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.bench.pairs import PairTask
+from jobs.learn import build_trie
 from jobs.references import Answers
 from rewrite.generator import Generator
 from rewrite.rewriter import Considered, Scorer, best_rows
@@ -54,12 +55,14 @@ class _Table:
 
 def rank(task: PairTask, generator: Generator | None, folds: int, seed: int, advance: Progress) -> Ranked:
     """Answer every query by a ranker that saw no query of the same meant text."""
-    scorer = Scorer(knowledge_of(task.texts), generator, None, None, {})
+    trie = None if generator is None else build_trie(generator, task.texts)
+    scorer = Scorer(knowledge_of(task.texts), generator, trie, None, {})
     config = TreesConfig(seed=seed)
     fold = folds_by(task.meant, folds, seed)
     considered = [scorer.consider(Turn(query), query) for query in task.queries]
     for c in considered:
         scorer.propose(c, 1.0)
+        advance()
     without = [
         replace(c, proposals=[p for p in c.proposals if p.text != m])
         for c, m in zip(considered, task.meant, strict=True)

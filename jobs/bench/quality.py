@@ -73,14 +73,14 @@ def measure_pairs(
     task = PairTask.read(pairs, catalogue, sample)
     generator = Generator.load(model) if model.exists() else None
     answers = _references(task)
-    with progress("ranker", 2 * len(task.queries)) as advance:
+    with progress("ranker", len(task.queries)) as advance:
         bare = rank(task, None, folds, seed, advance)
     answers["reprise without the model"] = bare.answers
     ours = bare
     if generator is not None:
         with progress("channel alone", len(task.queries)) as advance:
             answers["channel without the ranker"] = by_channel(task, generator, 30, advance)
-        with progress("ranker and model", 2 * len(task.queries)) as advance:
+        with progress("ranker and model", 3 * len(task.queries)) as advance:
             ours = rank(task, generator, folds, seed, advance)
     answers["reprise"] = ours.answers
     return {

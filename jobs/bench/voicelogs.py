@@ -22,6 +22,7 @@ def measure_voicelogs(folder: Path, work: Path | None, min_users: int, learning:
     """
     from jobs import evaluate, learn, mine, rewrite
     from jobs.evaluation import as_json
+    from jobs.threads import default_workers
     from mining.config import MineConfig
 
     names = ("history", "future", "future_truth", "oracle")
@@ -33,7 +34,7 @@ def measure_voicelogs(folder: Path, work: Path | None, min_users: int, learning:
         out = work if work is not None else Path(stack.enter_context(TemporaryDirectory()))
         mine.run([history], out / "mined", MineConfig(min_users=min_users))
         learn.run(out / "mined", out / "bundle", learning)
-        rewrite.run(future, out / "bundle", out / "decisions.parquet", learning.threads)
+        rewrite.run(future, out / "bundle", out / "decisions.parquet", workers=default_workers())
         evaluation = evaluate.run(
             evaluate.EvaluateConfig(
                 turns=future, truth=truth, decisions=out / "decisions.parquet", oracle=oracle, mined=out / "mined",
