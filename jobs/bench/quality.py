@@ -72,7 +72,7 @@ def measure_pairs(
 
     task = PairTask.read(pairs, catalogue, sample)
     generator = Generator.load(model) if model.exists() else None
-    answers = _references(task)
+    answers = _references(task, folds, seed)
     with progress("ranker", len(task.queries)) as advance:
         bare = rank(task, None, folds, seed, advance)
     answers["reprise without the model"] = bare.answers
@@ -93,10 +93,15 @@ def measure_pairs(
     }
 
 
-def _references(task: "PairTask") -> dict[str, "Answers"]:
-    from jobs.references import nearest
+def _references(task: "PairTask", folds: int, seed: int) -> "dict[str, Answers]":
+    """Every simpler way, those that learn from pairs fitted without the pairs of the fold they answer."""
+    from jobs.catalogue_references import FITTED, out_of_fold
+    from jobs.progress import track
+    from rewrite.trees import folds_by
 
-    return {"nearest": nearest(task.queries, task.texts, 0.0)}
+    fold = folds_by(task.meant, folds, seed)
+    names = track(list(FITTED), "references")
+    return {name: out_of_fold(name, task.queries, task.meant, fold, task.texts, seed) for name in names}
 
 
 def _show_pairs(report: dict[str, Any]) -> None:
