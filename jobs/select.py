@@ -52,6 +52,9 @@ def select(
     ] = 0.8,
     length_exponent: Annotated[float, typer.Option(help="0 favours long texts; 1 is the mean over words.")] = 0.5,
     decay: Annotated[float, typer.Option(min=0, max=1, help="Worth of a word after it was picked once.")] = 0.5,
+    intents_only: Annotated[
+        bool, typer.Option("--intents-only", help="Do not explain slots that were missed.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of ties and of the random strategies.")] = 0,
     html: Annotated[Path | None, typer.Option(help="Page: words behind the mistakes, what was picked and why.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = default_threads(),
@@ -70,7 +73,8 @@ def select(
     torch.set_num_threads(threads)
     nlu = load_model(model)
     counts, rows = training_facts(model)
-    scene = Scene(nlu, read_rows(held_out, text_column, only=only), counts, seed, length_exponent, decay)
+    labelled = read_rows(held_out, text_column, only=only)
+    scene = Scene(nlu, labelled, counts, seed, length_exponent, decay, slots=not intents_only)
     found = from_mined(mined, nlu.labels, Floors(asr_floor, defect_ceiling, min_users, not all_texts))
     candidates = relabel(found.candidates, nlu) if labels == "model" else found.candidates
     number = max(1, round(budget * rows)) if budget < 1 else round(budget)
@@ -132,6 +136,8 @@ def write(selection: Selection, out: Path) -> None:
 
 def rows_of(selection: Selection) -> list[dict[str, Any]]:
     """Each pick with its label, rank, score, evidence and the words that made it important."""
+    from selection.strategies import classes_of
+
     tables = selection.influence.by_right_class() if selection.influence else {}
     rows = []
     for pick in selection.picks:
@@ -148,16 +154,17 @@ def rows_of(selection: Selection) -> list[dict[str, Any]]:
                 "users": candidate.users,
                 "count": candidate.count,
                 "evidence": candidate.evidence,
-                "words": _why(said.text, tables.get(said.intent, {})),
+                "words": _why(said.text, [tables[c] for c in classes_of(said) if c in tables]),
             }
         )
     return rows
 
 
-def _why(text: str, table: dict[str, float]) -> list[list[Any]]:
+def _why(text: str, tables: list[dict[str, float]]) -> list[list[Any]]:
     from selection.examples import words
 
-    weights = {word: table[word] for word in words(text) if table.get(word, 0) > 0}
+    sums = {word: sum(table.get(word, 0.0) for table in tables) for word in words(text)}
+    weights = {word: weight for word, weight in sums.items() if weight > 0}
     return [[word, round(weight, 4)] for word, weight in sorted(weights.items(), key=lambda i: (-i[1], i[0]))[:5]]
 
 

@@ -73,32 +73,37 @@ class Influence:
 
 
 def importance(
-    texts: Sequence[str], classes: Sequence[str], influence: Influence, length_exponent: float = 0.5
+    texts: Sequence[str], classes: Sequence[Sequence[str]], influence: Influence, length_exponent: float = 0.5
 ) -> np.ndarray:
-    """(N,) importance: the sum over an utterance's distinct words of their influence on its own class.
+    """(N,) importance: the sum over an utterance's distinct words of their influence on its own classes.
 
-    Only the tables of confusions whose right class is the utterance's label count: the class that the words were
-    missing.
+    Only the tables of confusions whose right class is among the utterance's labels count: the class that the words
+    were missing.
 
     Args:
+        classes: of each utterance; its intent, and the slots in it where slots are explained too.
         length_exponent: the sum is divided by (number of words) to this power: 0 favours long utterances, 1 is the
             mean over words.
     """
     tables = influence.by_right_class()
     return np.array(
-        [_sum(words(text), tables.get(label, {}), length_exponent) for text, label in zip(texts, classes, strict=True)],
+        [
+            _sum(words(text), [tables[label] for label in labels if label in tables], length_exponent)
+            for text, labels in zip(texts, classes, strict=True)
+        ],
         dtype=float,
     )
 
 
-def _sum(heard: Sequence[str], table: Mapping[str, float], length_exponent: float) -> float:
+def _sum(heard: Sequence[str], tables: Sequence[Mapping[str, float]], length_exponent: float) -> float:
     # sorted: sets of strings change order from run to run, and sums of floats with it
-    return sum(table.get(word, 0.0) for word in sorted(set(heard))) / float(len(heard) ** length_exponent)
+    total = sum(table.get(word, 0.0) for table in tables for word in sorted(set(heard)))
+    return total / float(len(heard) ** length_exponent)
 
 
 def diminishing_importance(
     texts: Sequence[str],
-    classes: Sequence[str],
+    classes: Sequence[Sequence[str]],
     influence: Influence,
     length_exponent: float = 0.5,
     decay: float = 0.5,
@@ -112,9 +117,10 @@ def diminishing_importance(
     """
     tables = influence.by_right_class()
     heard = [words(text) for text in texts]
+    mine = [[tables[label] for label in labels if label in tables] for labels in classes]
 
     def score(row: int) -> float:
-        return _sum(heard[row], tables.get(classes[row], {}), length_exponent)
+        return _sum(heard[row], mine[row], length_exponent)
 
     first = [score(row) for row in range(len(texts))]
     heap = [(-value, texts[row], row) for row, value in enumerate(first) if value > 0]
@@ -127,7 +133,7 @@ def diminishing_importance(
             heapq.heappush(heap, (-now, text, row))
             continue
         taken[row] = now
-        table = tables[classes[row]]
-        for word in set(heard[row]) & table.keys():
-            table[word] *= decay
+        for table in mine[row]:
+            for word in set(heard[row]) & table.keys():
+                table[word] *= decay
     return taken

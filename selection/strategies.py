@@ -4,14 +4,15 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from selection.attributions import AttributionConfig, Gate, Target, attribute
-from selection.examples import Utterance
+from selection.examples import Utterance, align
 from selection.influence import Influence, Misreading, diminishing_importance
-from selection.model import Nlu
+from selection.model import Nlu, Reading
 from selection.selecting import Candidate
 
 
@@ -27,6 +28,7 @@ class Scene:
         length_exponent, decay: of the importance, see `selection.influence`.
         attribution: how finely to integrate.
         fewest_mistakes: confusions seen less often on the held-out rows say nothing.
+        slots: also explain slots that were missed or named otherwise.
     """
 
     model: Nlu
@@ -37,6 +39,7 @@ class Scene:
     decay: float = 0.5
     attribution: AttributionConfig = field(default_factory=AttributionConfig)
     fewest_mistakes: int = 1
+    slots: bool = True
 
 
 Strategy = Callable[[Scene, Sequence[Candidate]], np.ndarray]
@@ -141,30 +144,78 @@ def integrated_gradients(scene: Scene, candidates: Sequence[Candidate]) -> np.nd
 def importance_of(scene: Scene, candidates: Sequence[Candidate], influence: Influence) -> np.ndarray:
     """Importance under the scene's options; what no word speaks for is never picked."""
     texts = [c.utterance.text for c in candidates]
-    classes = [c.utterance.intent for c in candidates]
+    classes = [classes_of(c.utterance) for c in candidates]
     scores = diminishing_importance(texts, classes, influence, scene.length_exponent, scene.decay)
     return np.where(scores > 0, scores, -np.inf)
 
 
+def classes_of(utterance: Utterance) -> list[str]:
+    """The classes that an utterance can teach: its intent and its slots."""
+    return [utterance.intent, *sorted({slot_class(name) for name, _ in utterance.slots})]
+
+
+def slot_class(name: str) -> str:
+    """How a slot is called among the classes."""
+    return f"slot {name}"
+
+
 def explain_mistakes(scene: Scene) -> tuple[list[Misreading], int]:
-    """Attributions of the intent mistakes on the held-out rows, and how many were over the tolerance and left out."""
-    labels = scene.model.labels
-    known = [u for u in scene.held_out if u.intent in labels.intent_row]
-    said = [reading.intent for (reading,) in scene.model.read([u.text for u in known])]
-    mistakes = [(u, intent) for u, intent in zip(known, said, strict=True) if u.intent != intent]
-    texts = [u.text for u, _ in mistakes]
-    targets = [labels.intent_row[u.intent] for u, _ in mistakes] + [labels.intent_row[i] for _, i in mistakes]
-    found = attribute(scene.model, texts * 2, [Target("intent", row) for row in targets], scene.attribution)
+    """Attributions of the mistakes on the held-out rows, and how many were over the tolerance and left out."""
+    rows = [u for u in scene.held_out if u.intent in scene.model.labels.intent_row]
+    readings = [best for (best,) in scene.model.read([u.text for u in rows])]
+    mistakes = _intent_mistakes(scene.model, rows, readings)
+    if scene.slots:
+        mistakes += _slot_mistakes(scene.model, rows, readings)
+    targets = [m.right_target for m in mistakes] + [m.wrong_target for m in mistakes]
+    found = attribute(scene.model, [m.text for m in mistakes] * 2, targets, scene.attribution)
     gate = Gate(scene.attribution.tolerance)
-    kept = []
-    for row, (utterance, intent) in enumerate(mistakes):
-        right, wrong = found[row], found[row + len(mistakes)]
-        if gate.passes(right) and gate.passes(wrong):
-            error = max(right.error, wrong.error)
-            kept.append(
-                Misreading(utterance.text, utterance.intent, intent, right.words, right.values, wrong.values, error)
-            )
+    pairs = list(zip(mistakes, found[: len(mistakes)], found[len(mistakes) :], strict=True))
+    kept = [
+        Misreading(m.text, m.right, m.wrong, right.words, right.values, wrong.values, max(right.error, wrong.error))
+        for m, right, wrong in pairs
+        if gate.passes(right) and gate.passes(wrong)
+    ]
     return kept, len(mistakes) - len(kept)
+
+
+class _Mistake(NamedTuple):
+    """A wrong class, and the two logits that explain it."""
+
+    text: str
+    right: str
+    wrong: str
+    right_target: Target
+    wrong_target: Target
+
+
+def _intent_mistakes(model: Nlu, rows: Sequence[Utterance], readings: Sequence[Reading]) -> list[_Mistake]:
+    number = model.labels.intent_row
+    return [
+        _Mistake(u.text, u.intent, r.intent, Target("intent", number[u.intent]), Target("intent", number[r.intent]))
+        for u, r in zip(rows, readings, strict=True)
+        if u.intent != r.intent
+    ]
+
+
+def _slot_mistakes(model: Nlu, rows: Sequence[Utterance], readings: Sequence[Reading]) -> list[_Mistake]:
+    """Slots that the model missed or named otherwise, at their first word."""
+    number, found = model.labels.tag_row, []
+    for utterance, reading in zip(rows, readings, strict=True):
+        right = align(utterance.text, utterance.slots)
+        for word, tag in enumerate(right or ()):
+            said = reading.tags[word]
+            if tag.startswith("B-") and tag in number and said[2:] != tag[2:]:
+                wrong = slot_class(said[2:]) if said != "O" else "no slot"
+                found.append(
+                    _Mistake(
+                        utterance.text,
+                        slot_class(tag[2:]),
+                        wrong,
+                        Target("slots", number[tag], word),
+                        Target("slots", number[said], word),
+                    )
+                )
+    return found
 
 
 def _probs(scene: Scene, candidates: Sequence[Candidate]) -> np.ndarray:

@@ -23,8 +23,8 @@ def select(
         str | None, typer.Option(help="Boolean column of --train; rows where it is true are left out, if it is there.")
     ] = "in_slurp_test",
     labels: Annotated[str, typer.Option(help="Labels of the candidates: logged (nlu_intent) or model.")] = "logged",
-    epochs: Annotated[int, typer.Option(min=1, help="Passes of a base model.")] = 6,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of a retraining.")] = 60,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes of a base model.")] = 4,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of a retraining.")] = 40,
     ablations: Annotated[bool, typer.Option("--ablations", help="Also rows with one option switched off.")] = False,
     minutes: Annotated[float | None, typer.Option(help="Stop after the cell in which this is over.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Where to draw the learning curve (.svg or .png).")] = None,

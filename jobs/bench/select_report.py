@@ -94,4 +94,9 @@ def table(found: Mapping[str, Any]) -> str:
             f"{row['strategy']:30s} {100 * row['budget']:5.2f} % {row['added']:5.0f} {row['semer_all']:10.4f} "
             f"{span:>26s} {row['semer_tail']:7.4f} {100 * row['change_tail']:+7.2f} % {p[0]:>7s} {p[1]:>9s}"
         )
+    if timed := found.get("attributions"):
+        lines.append(
+            f"attributions: {timed['per_s']:.0f} utterances a second, {timed['ratio']:.1f} times a plain captum loop "
+            f"({timed['steps']} steps, {timed['utterances']} utterances)"
+        )
     return "\n".join([*lines, found["how"]])

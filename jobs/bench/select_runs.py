@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from jobs import nlu_candidates, nlu_evaluation
+from jobs.bench.select_attributions import throughput
 from jobs.nlu import TrainOptions, fit
 from jobs.nlu_gate import tail_rows
 from jobs.nlu_rows import canonical, hold_out, read_rows, read_table
@@ -36,8 +37,12 @@ ABLATIONS: dict[str, Mapping[str, Any]] = {
     "sum over words (length bias)": {"length_exponent": 0.0},
     "mean over words": {"length_exponent": 1.0},
     "no diminishing returns": {"decay": 1.0},
+    "intents only": {"slots": False},
 }
 """Integrated gradients with one option changed."""
+
+SCENE_OPTIONS = ("length_exponent", "decay", "slots")
+"""The ablated options that scoring looks at; picking looks at the others."""
 
 MOST_REPEATS = 20
 """A selected row is seen at most about this often in a retraining."""
@@ -115,18 +120,28 @@ def run(settings: Settings) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         if not wanted or (end is not None and time.monotonic() > end):
             continue
         world = build_world(settings, rows, traffic, seed, key)
+        _time_attributions(world, settings.work / f"attributions-{key}.json")
         for cell in _run_seed(world, wanted, settings, seed, end):
             cell["key"] = key
             done.append(cell)
             with path.open("a") as file:
                 file.write(json.dumps(cell) + "\n")
     kept = [c for c in done if c["seed"] < settings.seeds and (c["strategy"], c["budget"]) in set(_cells(settings))]
+    timed = settings.work / f"attributions-{key}.json"
     return kept, {
+        "attributions": json.loads(timed.read_text()) if timed.exists() else None,
         "train": settings.train.name,
         "stream": settings.stream.name,
         "train_rows": len(rows),
         **_told(settings),
     }
+
+
+def _time_attributions(world: World, path: Path) -> None:
+    """Once for a run; kept beside the cells."""
+    if not path.exists():
+        found = throughput(world.model, [u.text for u in world.judged[:128]])
+        path.write_text(json.dumps(found))
 
 
 def _told(settings: Settings) -> dict[str, Any]:
@@ -254,13 +269,13 @@ def _run_seed(
 def _scores(world: World, strategy: str) -> np.ndarray:
     """Ablations are ours with one option of the scene changed."""
     changed = ABLATIONS.get(strategy, {})
-    scene = replace(world.scene, **{k: v for k, v in changed.items() if k in ("length_exponent", "decay")})
+    scene = replace(world.scene, **{k: v for k, v in changed.items() if k in SCENE_OPTIONS})
     return STRATEGIES[OURS if strategy in ABLATIONS else strategy](scene, world.candidates)
 
 
 def _options(strategy: str, seed: int) -> Options:
     """Quotas and near-duplicate removal are the same for all strategies, but for the ablations of them."""
-    changed = {k: v for k, v in ABLATIONS.get(strategy, {}).items() if k not in ("length_exponent", "decay")}
+    changed = {k: v for k, v in ABLATIONS.get(strategy, {}).items() if k not in SCENE_OPTIONS}
     return Options(**{"seed": seed, **changed})
 
 

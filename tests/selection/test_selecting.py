@@ -59,17 +59,30 @@ def test_rare_confusions_can_be_left_out() -> None:
 
 def test_only_the_class_that_the_words_were_missing_counts() -> None:
     found = Influence({("a", "b"): {"x": 4.0}})
-    assert importance(["x y z w", "x", "x"], ["a", "a", "b"], found, 0).tolist() == [4, 4, 0]
-    assert importance(["x y z w", "x", "x"], ["a", "a", "b"], found, 1).tolist() == [1, 4, 0]
+    assert importance(["x y z w", "x", "x"], [["a"], ["a"], ["b"]], found, 0).tolist() == [4, 4, 0]
+    assert importance(["x y z w", "x", "x"], [["a"], ["a"], ["b"]], found, 1).tolist() == [1, 4, 0]
+
+
+def test_an_utterance_counts_for_its_intent_and_its_slots() -> None:
+    found = Influence({("a", "b"): {"x": 4.0}, ("slot s", "no slot"): {"x": 1.0, "y": 2.0}})
+    assert importance(["x y", "x y"], [["a", "slot s"], ["slot s"]], found, 0).tolist() == [7, 3]
+
+
+def test_missed_slots_are_explained_at_their_first_word() -> None:
+    held = [Utterance("play the purple rain", "music", "play", (("artist", "the purple rain"),))]
+    found, _ = explain_mistakes(Scene(trained(), held, {}))
+    ((reading,),) = trained().read([held[0].text])
+    assert [m.right for m in found] == ([] if reading.tags[1] == "B-artist" else ["slot artist"])
+    assert explain_mistakes(Scene(trained(), held, {}, slots=False)) == ([], 0)
 
 
 def test_a_word_said_twice_counts_once() -> None:
-    assert importance(["x x"], ["a"], Influence({("a", "b"): {"x": 4.0}}), 0).tolist() == [4]
+    assert importance(["x x"], [["a"]], Influence({("a", "b"): {"x": 4.0}}), 0).tolist() == [4]
 
 
 def test_words_that_were_picked_before_are_worth_less() -> None:
     found = Influence({("a", "b"): {"x": 4.0, "y": 3.0}})
-    texts, classes = ["x", "x ", "y"], ["a", "a", "a"]
+    texts, classes = ["x", "x ", "y"], [["a"], ["a"], ["a"]]
     assert diminishing_importance(texts, classes, found, 0, decay=0.5).tolist() == [4, 2, 3]
     assert diminishing_importance(texts, classes, found, 0, decay=1).tolist() == [4, 4, 3]
     assert diminishing_importance(texts, classes, found, 0, decay=0).tolist() == [4, 0, 3]
@@ -79,8 +92,8 @@ def test_words_that_were_picked_before_are_worth_less() -> None:
 def test_without_decay_diminishing_importance_is_importance(bags: list[list[str]]) -> None:
     texts = [" ".join(bag) for bag in bags]
     found = Influence({("a", "b"): {"x": 4.0, "y": 3.0}})
-    plain = importance(texts, ["a"] * len(texts), found)
-    assert diminishing_importance(texts, ["a"] * len(texts), found, decay=1) == pytest.approx(plain)
+    plain = importance(texts, [["a"]] * len(texts), found)
+    assert diminishing_importance(texts, [["a"]] * len(texts), found, decay=1) == pytest.approx(plain)
 
 
 def test_quotas_hold() -> None:
@@ -144,7 +157,7 @@ def test_every_strategy_scores_each_candidate_whatever_the_order(name: str) -> N
 def test_integrated_gradients_picks_words_of_the_missed_class() -> None:
     scores = STRATEGIES["integrated gradients"](scene(), candidates())
     by_text = {c.utterance.text: score for c, score in zip(candidates(), scores, strict=True)}
-    missed = {u.intent for u in scene().held_out} - {"play"}
+    missed = {m.right for m in explain_mistakes(scene())[0]}
     assert all(by_text[c.utterance.text] == -np.inf for c in candidates() if c.utterance.intent not in missed)
     assert max(by_text.values()) > 0
 
