@@ -7,6 +7,7 @@ no rewrite and is never proposed.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from rewrite.neighbours import Neighbours, by_ratio, nearest
 from rewrite.spaces import Knowledge, Own, Pair
@@ -17,6 +18,9 @@ SCANNED_GLOBAL = 120
 
 NEAREST_GLOBAL = 32
 """... and how many of them are proposed, of which ALWAYS are the nearest by ratio."""
+
+REMEMBERED = 5_000
+"""Queries whose neighbours are kept: people ask the same things."""
 
 ALWAYS = 5
 NEAREST_OWN = 40
@@ -45,6 +49,7 @@ class Proposer:
         self.knowledge = knowledge
         self._blocked = frozenset(blocked)
         self._global = Neighbours(t for t in knowledge.texts if t not in self._blocked)
+        self._near = lru_cache(REMEMBERED)(self._scan)
 
     def neighbours(self, query: str, own: Own) -> list[tuple[str, float, str]]:
         """Nearest texts of both spaces: (text, ratio 0-100, "neighbour" or "own"), best first in each, query left out.
@@ -56,7 +61,7 @@ class Proposer:
         mine = [(t, s, "own") for t, s in nearest(query, texts, NEAREST_OWN)]
         return [(t, s, "neighbour") for t, s in self._near(query)] + mine
 
-    def _near(self, query: str) -> list[tuple[str, float]]:
+    def _scan(self, query: str) -> list[tuple[str, float]]:
         named = [pair for pair in self._global.named(query, SCANNED_GLOBAL) if pair[0] != query]
         near, known = by_ratio(named), self.knowledge.known
         nearest_of = {known[pair[0]].reading: pair for pair in reversed(near)}
