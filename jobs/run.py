@@ -193,6 +193,8 @@ def run_loop(
         return ended
     pinned = {"champion": registry.resolve("champion"), "nlu": None if plan.nlu is None else str(plan.nlu.model)}
     begun = record.begin({"run": run_id, **pinned, "release": str(release)})
+    if begun["champion"] not in (None, *registry.bundles()):  # killed so long ago that its champion was retired
+        begun = record.begin({"run": run_id, **pinned, "release": str(release)}, anew=True)
     if plan.nlu is not None and begun["nlu"] is not None:
         plan = replace(plan, nlu=replace(plan.nlu, model=Path(begun["nlu"])))
     with ExitStack() as stack:

@@ -22,11 +22,11 @@ class Record:
 
     folder: Path
 
-    def begin(self, facts: dict[str, Any]) -> dict[str, Any]:
-        """Fix `facts` at the run's first attempt; later attempts get those back."""
+    def begin(self, facts: dict[str, Any], anew: bool = False) -> dict[str, Any]:
+        """Fix `facts` at the run's first attempt, or `anew`; later attempts get those back."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "run.json"
-        if not path.exists():
+        if anew or not path.exists():
             replace_text(path, _text(facts))
         self.note("attempt", host=socket.gethostname(), pid=os.getpid())
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

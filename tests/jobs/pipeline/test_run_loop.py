@@ -136,3 +136,13 @@ def test_a_step_finished_by_another_run_is_not_done_again(tmp_path: Path) -> Non
     toy.run(tmp_path)
     report = toy.run(tmp_path, harm=0.0005)
     assert Record(tmp_path / "runs" / report["run"]).log()[-1]["skipped"] == ["import", "mine"]
+
+
+def test_a_run_whose_champion_was_retired_meanwhile_takes_the_one_in_force(tmp_path: Path) -> None:
+    first = toy.run(tmp_path)
+    run_id = toy.run(tmp_path, "second")["run"]
+    third = toy.run(tmp_path, "third")
+    (tmp_path / "runs" / run_id / "report.json").unlink()  # as if killed
+    Registry(tmp_path).point("previous", None)
+    assert first["bundle"] in Registry(tmp_path).retire(1)
+    assert toy.run(tmp_path, "second")["champion_before"] == third["bundle"]
