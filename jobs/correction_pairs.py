@@ -65,7 +65,7 @@ def time_blocks(n: int, folds: int) -> Iterator[tuple[NDArray[np.int64], NDArray
         yield np.flatnonzero(train), block
 
 
-def held_out(rows: NDArray[np.float64], labels: NDArray[np.int64], folds: int) -> NDArray[np.float64]:
+def held_out(rows: kinds.Rows, labels: NDArray[np.int64], folds: int) -> NDArray[np.float64]:
     """(N, classes): every block's probabilities by a model that has not seen its time."""
     probabilities = np.zeros((len(rows), len(kinds.CLASSES)))
     for train, test in time_blocks(len(rows), folds):
@@ -73,7 +73,7 @@ def held_out(rows: NDArray[np.float64], labels: NDArray[np.int64], folds: int) -
     return probabilities
 
 
-def nested_guess(rows: NDArray[np.float64], labels: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
+def nested_guess(rows: kinds.Rows, labels: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
     """(N,) classes where a block's model and its cuts both come from the other blocks only."""
     guess = np.zeros(len(rows), dtype=np.int64)
     for train, test in time_blocks(len(rows), folds):

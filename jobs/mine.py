@@ -91,14 +91,15 @@ class Models:
         Raises:
             ValueError: a file is missing, or is no such model.
         """
+        from jobs.rundir import sha256
         from mining.defects import DefectModel
         from mining.kinds import KindModel
 
         return Models(
             _model(kinds, KindModel.from_json),
             _model(defects, DefectModel.from_json),
-            _digest(_bytes(kinds)) if kinds else "",
-            _digest(_bytes(defects)) if defects else "",
+            sha256(kinds) if kinds else "",
+            sha256(defects) if defects else "",
         )
 
     def applied_to(self, config: "MineConfig") -> "MineConfig":

@@ -29,14 +29,15 @@ class Files:
     part: int
     writers: dict[Path, pq.ParquetWriter] = field(default_factory=dict)
 
-    def append(self, folder: Path, rows: pa.Table) -> None:
-        """Write rows to `folder/part-NNNNN.parquet`."""
+    def append(self, folder: Path, rows: pa.Table, kept: bool = True) -> None:
+        """Write rows to `folder/part-NNNNN.parquet`: small where they are kept, quick where they are read once."""
         path = folder / f"part-{self.part:05d}.parquet"
         if path not in self.writers:
             folder.mkdir(parents=True, exist_ok=True)
+            columns = dictionary_columns(rows.schema) if kept else False
             # the Arrow schema would make readers see our dictionaries; the same rows must look the same
-            options = {"compression": "zstd", "store_schema": False, "use_dictionary": dictionary_columns(rows.schema)}
-            self.writers[path] = pq.ParquetWriter(path, rows.schema, **options)
+            options = {"compression": "zstd" if kept else "snappy", "store_schema": False, "use_dictionary": columns}
+            self.writers[path] = pq.ParquetWriter(path, rows.schema, write_statistics=kept, **options)
         self.writers[path].write_table(rows, row_group_size=len(rows) or None)
 
     def close(self) -> None:
@@ -96,7 +97,7 @@ def _write_side(files: Files, of: votes.Votes, past: bool, staged: Path, out: Pa
     files.append(out / "personal", votes.personal(of))
     files.append(out / "personal_rewrites", votes.personal_rewrites(of))
     for name, rows in partials(of).items():
-        files.append(staged / name, rows.append_column("past", pa.repeat(past, len(rows))))
+        files.append(staged / name, rows.append_column("past", pa.repeat(past, len(rows))), kept=False)
 
 
 PARTIALS = ("texts", "readings", "nodes", "members", "edges", "exposures", "reformulations", "shared", "corrections")

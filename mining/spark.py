@@ -151,14 +151,20 @@ def session(cores: int | None = None, memory: str = "4g", extra: dict[str, str] 
         if home is not None:
             os.environ["JAVA_HOME"] = str(home)
         builder = builder.master(f"local[{cores or len(os.sched_getaffinity(0))}]")
-        settings = {"spark.driver.memory": memory, "spark.driver.extraJavaOptions": QUIET, **settings}
+        settings = {**_LOCAL, "spark.driver.memory": memory, **settings}
     for key, value in settings.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
 
 
-QUIET = f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties').as_uri()}"
-"""Makes Java say errors only, from its first line on: a level set on the session comes too late for most warnings."""
+_LOG_SETTINGS = Path(__file__).with_name("log4j2.properties")
+
+_LOCAL = {
+    # Errors only, from Java's first line on: a level set on the session comes too late for most warnings.
+    "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_LOG_SETTINGS.as_uri()}",
+    # What is summed over parts is small, and a task costs more than a few thousand rows; 200 are for clusters.
+    "spark.sql.shuffle.partitions": "16",
+}
 
 
 def _export_imports() -> None:

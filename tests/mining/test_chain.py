@@ -78,3 +78,42 @@ def test_the_evidence_of_a_path_is_that_of_its_weakest_move(spark: Any) -> None:
     found = walked(spark, q, np.array([0.1, 0.2, 0.9]))
     assert found[("t0", "t2")]["users"] == min(5 + 1, 5 + 2)
     assert found[("t0", "t2")]["worth"] == pytest.approx(0.5 * 0.6 * 0.9, abs=1e-5)
+
+
+def test_a_move_needs_enough_users_on_enough_days(spark: Any) -> None:
+    texts = spark.createDataFrame(
+        [(False, f"t{i}", 10, 5, 20, 0.5, 0.0) for i in range(4)],
+        "past boolean, text string, votes long, users long, source_count long, success double, repeat double",
+    )
+    # users and days of the same pair come in two parts
+    parts = [("t0", "t1", 1, 0b01), ("t0", "t1", 1, 0b10), ("t0", "t2", 2, 0b01), ("t0", "t2", 1, 0b01)]
+    parts += [("t0", "t3", 1, 0b11)]
+    moves = spark.createDataFrame(
+        [(False, s, t, 10**6, users, users, True, days) for s, t, users, days in parts],
+        "past boolean, source string, target string, weight long, count long, users long, alike boolean, days_0 long",
+    )
+    found = {row["target"]: row for row in chain.edges(moves, texts, min_users=2, min_days=2).collect()}
+    assert set(found) == {"t1"}
+    assert (found["t1"]["users"], found["t1"]["days"], found["t1"]["count"]) == (2, 2, 2)
+    assert {row["target"] for row in chain.edges(moves, texts, 2, 1).collect()} == {"t1", "t2"}
+
+
+def test_the_text_said_for_a_reading_is_the_one_that_worked_for_most_users(spark: Any) -> None:
+    state = "\u241f{}"
+    members = spark.createDataFrame(
+        [(False, state, "play jazz", 3), (False, state, "jazz", 9), (False, "\u241fother", "jazz", 2)],
+        "past boolean, state string, text string, n long",
+    )
+    texts = spark.createDataFrame(
+        [(False, "play jazz", 5, 9), (False, "jazz", 2, 90)], "past boolean, text string, happy long, turns long"
+    )
+    surfaces = chain.surfaces(members, texts)
+    assert {(r["state"], r["text"], r["surface"]) for r in surfaces.collect()} == {
+        (state, "play jazz", "play jazz"),
+        (state, "jazz", "play jazz"),
+    }
+    blank = dict.fromkeys(chain.REWRITES[2:], 0.5) | {"evidence_id": "", "rule": "similar"}
+    rewrites = [("play chess", state), (state, "stop"), ("play jazz", state), ("a", "\u241funknown")]
+    frame = spark.createDataFrame([{"past": False, "source": s, "target": t, **blank} for s, t in rewrites])
+    found = {(row["source"], row["target"]) for row in chain.spoken(frame, surfaces).collect()}
+    assert found == {("play chess", "play jazz"), ("play jazz", "stop"), ("jazz", "stop")}

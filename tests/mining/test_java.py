@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mining import spark
 from mining.spark import find_java, shim
 from tests.mining import logs
 
@@ -58,3 +59,29 @@ def test_a_log_is_mined_without_any_java_on_the_machine(tmp_path: Path) -> None:
     assert "120 turns" in done.stdout
     assert list((tmp_path / "cache" / "reprise").glob("java-*/bin/java"))
     assert " WARN " not in done.stderr, "Spark's warnings about the machine are kept out"
+
+
+class Session:
+    """Stands in for a Spark session: remembers whether it was stopped."""
+
+    stopped = False
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_only_a_session_that_the_block_began_is_stopped(given: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session()
+    monkeypatch.setattr(spark.SparkSession, "getActiveSession", staticmethod(lambda: session if given else None))
+    monkeypatch.setattr(spark, "session", lambda *_: session)
+    with spark.running() as found:
+        assert found is session
+        assert not session.stopped
+    assert session.stopped is not given
+
+
+def test_javas_own_log_settings_are_shipped_and_quiet() -> None:
+    lines = spark._LOG_SETTINGS.read_text().splitlines()
+    levels = {line.split(" = ")[1] for line in lines if ".level = " in line}
+    assert levels == {"error"}

@@ -70,7 +70,17 @@ def test_a_trained_model_tells_a_correction_from_a_new_wish(model: kinds.KindMod
 
 def test_a_model_is_plain_json_that_names_its_training_data_by_hash_only(model_path: Path) -> None:
     stored = json.loads(model_path.read_text())
-    assert set(stored) == {"mean", "scale", "weights", "offsets", "trees", "threshold", "asr_weight", "trained_on"}
+    assert set(stored) == {
+        "mean",
+        "scale",
+        "weights",
+        "offsets",
+        "trees",
+        "threshold",
+        "asr_weight",
+        "trained_on",
+        "phrases",
+    }
     assert len(stored["trained_on"]) == 64
 
 
