@@ -164,7 +164,8 @@ class Nlu(nn.Module):
     def save(self, folder: Path) -> None:
         """Weights as safetensors, labels and the encoder's facts as JSON."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({name: t.detach().contiguous().cpu() for name, t in self.state_dict().items()}, str(folder / WEIGHTS))
+        tensors = {name: t.detach().clone().contiguous().cpu() for name, t in self.state_dict().items()}
+        save_file(tensors, str(folder / WEIGHTS))
         config = {"encoder": self.encoder.facts(), "labels": self.labels.to_json()}
         (folder / CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 

@@ -128,7 +128,7 @@ def _intent_gradients(model: Nlu, utterances: Sequence[Utterance]) -> tuple[np.n
     """(N, L) p - y and (N, D) features, with a 1 for the bias."""
     features = model.pooled([u.text for u in utterances])
     with torch.no_grad():
-        probs = model.intent_head(features).softmax(-1)
+        probs = model.intent_head(features.to(model.intent_head.weight.device)).softmax(-1).cpu()
     for row, utterance in enumerate(utterances):
         probs[row, model.labels.intent_row[utterance.intent]] -= 1
     ones = torch.ones((len(features), 1))
