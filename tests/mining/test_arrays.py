@@ -109,3 +109,4 @@ def test_ids_that_occur_twice_are_found_in_whichever_range_they_fall(tmp_path: P
     np.save(tmp_path / "ids-1.npy", np.array([-5, 4, 9]))
     assert gathering.shared_ids(tmp_path, 2, -(1 << 63), -1)
     assert not gathering.shared_ids(tmp_path, 2, 0, top)
+    assert not gathering.shared_ids(tmp_path / "of no part", 2, 0, top)
