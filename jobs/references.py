@@ -37,6 +37,10 @@ class Answers:
     rewrites: tuple[str | None, ...]
     confidence: NDArray[np.float64]
 
+    def of(self, rows: Sequence[int]) -> "Answers":
+        """The answers at these rows."""
+        return Answers(tuple(self.rewrites[row] for row in rows), self.confidence[np.asarray(rows, dtype=np.int64)])
+
 
 @dataclass(frozen=True)
 class History:

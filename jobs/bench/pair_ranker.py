@@ -53,13 +53,25 @@ class _Table:
         return Answers(tuple(rewrites), confidence)
 
 
-def rank(task: PairTask, generator: Generator | None, folds: int, seed: int, advance: Progress) -> Ranked:
-    """Answer every query by a ranker that saw no query of the same meant text."""
+def rank(
+    task: PairTask,
+    generator: Generator | None,
+    folds: int,
+    seed: int,
+    advance: Progress,
+    turns: Sequence[tuple[str, ...]] | None = None,
+) -> Ranked:
+    """Answer every query by a ranker that saw no query of the same meant text.
+
+    Args:
+        turns: earlier turns of each query; None for none.
+    """
     trie = None if generator is None else build_trie(generator, task.texts)
     scorer = Scorer(knowledge_of(task.texts), generator, trie, None, {})
     config = TreesConfig(seed=seed)
     fold = folds_by(task.meant, folds, seed)
-    considered = [scorer.consider(Turn(query), query) for query in task.queries]
+    earlier = turns if turns is not None else [()] * len(task.queries)
+    considered = [scorer.consider(Turn(q, turns=t), q) for q, t in zip(task.queries, earlier, strict=True)]
     for c in considered:
         scorer.propose(c, 1.0)
         advance()

@@ -56,6 +56,18 @@ class PairTask:
         queries, meant = zip(*kept[:sample], strict=True)
         return cls(queries, meant, tuple(sorted(known | set(meant))))
 
+    def of(self, rows: Sequence[int]) -> "PairTask":
+        """The queries at these rows; the catalogue stays whole."""
+        return PairTask(tuple(self.queries[r] for r in rows), tuple(self.meant[r] for r in rows), self.texts)
+
+    def heard_before(self) -> tuple[tuple[str, ...], ...]:
+        """For each query another hearing of what was meant, as the failed try before it; empty where there is none."""
+        heard: dict[str, set[str]] = {}
+        for query, meant in zip(self.queries, self.meant, strict=True):
+            heard.setdefault(meant, set()).add(query)
+        others = (sorted(heard[m] - {q, m}) for q, m in zip(self.queries, self.meant, strict=True))
+        return tuple((other[0],) if other else () for other in others)
+
 
 def _texts(path: Path) -> list[str]:
     import pyarrow.parquet as pq

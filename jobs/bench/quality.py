@@ -12,6 +12,7 @@ from jobs.threads import default_threads
 if TYPE_CHECKING:
     from jobs.bench.pairs import PairTask
     from jobs.references import Answers
+    from rewrite.generator import Generator
 
 _COLUMNS = ("p_at_1", "precision_at_50", "precision_at_70", "precision_at_80")
 
@@ -84,6 +85,7 @@ def measure_pairs(
             ours = rank(task, generator, folds, seed, advance)
     answers["reprise"] = ours.answers
     return {
+        "context": _context(task, generator, ours.answers, folds, seed),
         "queries": len(task.queries),
         "texts": len(task.texts),
         "model": generator is not None,
@@ -104,6 +106,28 @@ def _references(task: "PairTask", folds: int, seed: int) -> "dict[str, Answers]"
     return {name: out_of_fold(name, task.queries, task.meant, fold, task.texts, seed) for name in names}
 
 
+def _context(
+    task: "PairTask", generator: "Generator | None", alone: "Answers", folds: int, seed: int
+) -> dict[str, float]:
+    """What it is worth to know the failed try before: P@1 with it and without, over the queries that have one."""
+    from jobs.bench.pair_ranker import rank
+    from jobs.bench.pairs import scores
+    from jobs.progress import progress
+
+    before = task.heard_before()
+    rows = [row for row, turns in enumerate(before) if turns]
+    if not rows:
+        return {"queries": 0}
+    with progress("after a failed try", len(task.queries)) as advance:
+        found = rank(task, generator, folds, seed, advance, before).answers
+    part = task.of(rows)
+    return {
+        "queries": len(rows),
+        "p_at_1": scores(part, found.of(rows))["p_at_1"],
+        "p_at_1_without": scores(part, alone.of(rows))["p_at_1"],
+    }
+
+
 def _show_pairs(report: dict[str, Any]) -> None:
     typer.echo(
         f"{'system':28s}"
@@ -111,6 +135,12 @@ def _show_pairs(report: dict[str, Any]) -> None:
     )
     for name, row in report["systems"].items():
         typer.echo(f"{name:28s}" + "".join(f"{row[column]:8.3f}" for column in _COLUMNS))
+    if report["context"]["queries"]:
+        typer.echo(
+            "after a failed try, {queries} queries: P@1 {p_at_1:.3f}; without it {p_at_1_without:.3f}".format(
+                **report["context"]
+            )
+        )
     typer.echo(
         f"{report['queries']} queries, {report['texts']} texts; with its text taken out, "
         f"{report['absent_left_alone']:.1%} of the queries stay below the confidence of the surest 70 %"
