@@ -15,8 +15,6 @@ from tests.rewrite.world import tiny_generator
 
 ADJECTIVES, NOUNS = ("ancient", "silver", "golden", "broken"), ("bridges", "river", "morning", "street")
 PLACES = [f"{a} {b}" for a in ADJECTIVES for b in NOUNS]
-    f"{a} {b}" for a in ("ancient", "silver", "golden", "broken") for b in ("bridges", "river", "morning", "street")
-]
 SPOKEN = [f"{verb} {place}" for verb in ("play", "find", "call") for place in PLACES]
 
 
