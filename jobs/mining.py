@@ -1,7 +1,7 @@
 """One mining run on Spark: gather, judge and count by parts, sum over parts, for all days and for the past at once."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -205,8 +205,15 @@ def micros(moment: datetime) -> int:
 
 
 def _sample(log: Gathered) -> pa.Table:
+    """The sample of all parts; of a few users none may be in it, and then the first part stands for all."""
     files = (log.folder / f"sample-{part}.arrow" for part in range(log.parts))
-    return pa.concat_tables(rows for file in files for rows in gathering.blocks(file, 1 << 62)).combine_chunks()
+    found = [rows for file in files for rows in gathering.blocks(file, 1 << 62)]
+    whole = (log.folder / f"part-{part}.arrow" for part in range(log.parts))
+    return pa.concat_tables(found or [_first_rows(whole)]).combine_chunks()
+
+
+def _first_rows(files: Iterable[Path]) -> pa.Table:
+    return next(rows for file in files for rows in gathering.blocks(file, parts.BLOCK))
 
 
 def report_of(by: Yardstick) -> dict[str, Any]:

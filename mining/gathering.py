@@ -192,6 +192,8 @@ def blocks(path: Path, least: int) -> Iterator[pa.Table]:
 
 def _last_user(user_ids: pa.ChunkedArray) -> int:
     """Row at which the last user begins, who may go on."""
+    if not len(user_ids):
+        return 0
     return int(pc.index(user_ids, user_ids[-1]).as_py())
 
 

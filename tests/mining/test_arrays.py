@@ -100,6 +100,20 @@ def test_blocks_hold_whole_users_whatever_the_batches(tmp_path: Path, least: int
     assert list(gathering.blocks(tmp_path / "missing.arrow", least)) == []
 
 
+def test_a_batch_without_rows_is_no_block(tmp_path: Path) -> None:
+    rows = pa.table({"user_id": ["a", "a", "b"]})
+    for name, tables in (("some", [rows[:0], rows, rows[:0]]), ("none", [rows[:0], rows[:0]])):
+        with pa.ipc.new_file(tmp_path / f"{name}.arrow", rows.schema) as file:
+            for table in tables:
+                file.write_batch(table.combine_chunks().to_batches()[0] if len(table) else _no_rows(rows.schema))
+    assert pa.concat_tables(gathering.blocks(tmp_path / "some.arrow", 1)).equals(rows)
+    assert list(gathering.blocks(tmp_path / "none.arrow", 1)) == []
+
+
+def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist([], schema)
+
+
 def test_ids_that_occur_twice_are_found_in_whichever_range_they_fall(tmp_path: Path) -> None:
     top = (1 << 63) - 1
     np.save(tmp_path / "ids-0.npy", np.array([-5, 3, top]))
@@ -110,3 +124,14 @@ def test_ids_that_occur_twice_are_found_in_whichever_range_they_fall(tmp_path: P
     assert gathering.shared_ids(tmp_path, 2, -(1 << 63), -1)
     assert not gathering.shared_ids(tmp_path, 2, 0, top)
     assert not gathering.shared_ids(tmp_path / "of no part", 2, 0, top)
+
+
+def test_a_log_none_of_whose_users_is_in_the_sample_is_fitted_on_its_first_part(tmp_path: Path) -> None:
+    from jobs.mining import Counts, Gathered, _sample
+
+    rows = pa.table({"user_id": ["a", "a", "b"]})
+    for name, table in (("part-1", rows), ("sample-1", rows[:0])):
+        with pa.ipc.new_file(tmp_path / f"{name}.arrow", rows.schema) as file:
+            file.write_table(table)
+    log = Gathered(tmp_path, 2, Counts(), None)  # type: ignore[arg-type]
+    assert _sample(log).equals(rows)
