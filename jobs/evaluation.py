@@ -141,10 +141,17 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         "interval": {"level": 0.95, "method": "percentile bootstrap over users", "draws": evaluation.draws},
         "seed": evaluation.seed,
         "systems": {s.name: {m: _plain(e) for m, e in s.estimates.items()} for s in evaluation.systems},
+        "calibration_error": _number(
+            metrics.reliability(evaluation.ours.outcomes, evaluation.ours.answers.confidence).calibration_error
+        ),
         "best_reference": best.name if best else None,
         "cpdr_change_minus_best_reference": _plain(lead) if lead else None,
     }
 
 
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
 def _plain(estimate: metrics.Estimate) -> dict[str, float | None]:
-    return {key: None if np.isnan(value) else value for key, value in asdict(estimate).items()}
+    return {key: _number(value) for key, value in asdict(estimate).items()}

@@ -83,6 +83,40 @@ def curve(outcomes: Outcomes, confidence: NDArray[np.float64]) -> tuple[NDArray[
     return made[last] / len(outcomes.defect), right[last] / made[last]
 
 
+@dataclass(frozen=True)
+class Reliability:
+    """Rewrites in bins of confidence, as many in each: what was said and what came of it.
+
+    `confidence` and `fixed_rate`: mean confidence, and share that cured a defect, shape (B,); `count`: rewrites, (B,).
+    """
+
+    confidence: NDArray[np.float64]
+    fixed_rate: NDArray[np.float64]
+    count: NDArray[np.int64]
+
+    @property
+    def calibration_error(self) -> float:
+        """Expected calibration error: mean distance of the two, weighted by rewrites; NaN without rewrites."""
+        if not self.count.sum():
+            return float("nan")
+        return float((np.abs(self.confidence - self.fixed_rate) * self.count).sum() / self.count.sum())
+
+
+def reliability(outcomes: Outcomes, confidence: NDArray[np.float64], bins: int = 10) -> Reliability:
+    """How the confidence of rewrites, the probability that they cure a failing turn, compares with what they did.
+
+    Source: Guo et al. 2017, with bins of equal count (adaptive), as rewrites crowd at the sure end.
+    """
+    rows = np.flatnonzero(outcomes.rewritten)
+    order = rows[np.argsort(confidence[rows], kind="stable")]
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    return Reliability(
+        np.array([confidence[part].mean() for part in parts]),
+        np.array([outcomes.fixed[part].mean() for part in parts]),
+        np.array([len(part) for part in parts], dtype=np.int64),
+    )
+
+
 _COUNTS = ("turns", "rewritten", "right", "fixed", "broken", "defects")
 
 

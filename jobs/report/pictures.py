@@ -76,6 +76,21 @@ def precision_curves(evaluation: Evaluation) -> str:
     return _svg(figure, "curves", "Precision against trigger rate", f"Precision at the full trigger rate. {ends}.")
 
 
+def reliability_curve(evaluation: Evaluation) -> str:
+    """Share of our rewrites that cured a defect against the confidence they were made with."""
+    ours = evaluation.ours
+    found = metrics.reliability(ours.outcomes, ours.answers.confidence)
+    figure, axes = _figure(height=3.6)
+    axes.plot([0, 100], [0, 100], color=FAINT, linewidth=1, linestyle=":")
+    axes.plot(100 * found.confidence, 100 * found.fixed_rate, color=SERIES[0], marker=MARKERS[0], linewidth=2)
+    axes.set_xlabel("confidence of the rewrites, %")
+    axes.set_ylabel("rewrites that cured a defect, %")
+    axes.set_xlim(0, 102)
+    axes.set_ylim(0, 102)
+    error = f"Expected calibration error {100 * found.calibration_error:.1f} %." if len(found.count) else "No rewrites."
+    return _svg(figure, "reliability", "Reliability of the confidence", error)
+
+
 def _drawn(axes: Axes, system: Judged, row: int) -> bool:
     trigger, precision = metrics.curve(system.outcomes, system.answers.confidence)
     enough = trigger * len(system.outcomes.defect) >= FEWEST_REWRITES

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from jobs.evaluate import TITLES, cell, lead_in_words
 from jobs.evaluation import Evaluation
+from jobs.metrics import reliability
 from jobs.report import pictures
 from jobs.report.evidence import Pair, evidence
 from rewrite.text import normalise
@@ -66,12 +67,20 @@ def render(evaluation: Evaluation, mined: Path | None, facts: Mapping[str, str])
         lead=lead_in_words(evaluation),
         rates=pictures.defect_rates(evaluation),
         curves=pictures.precision_curves(evaluation),
+        reliability=pictures.reliability_curve(evaluation),
+        calibration=calibration(evaluation),
         top=top_rewrites(evaluation, why),
         rewritten=len(rows),
         broken=broken_turns(evaluation, why),
         facts=facts,
         glossary=GLOSSARY,
     )
+
+
+def calibration(evaluation: Evaluation) -> str:
+    """The expected calibration error of our rewrites, in words."""
+    found = reliability(evaluation.ours.outcomes, evaluation.ours.answers.confidence)
+    return f"{100 * found.calibration_error:.1f} %" if len(found.count) else "-"
 
 
 def _template() -> Template:

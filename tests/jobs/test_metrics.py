@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.metrics import METRICS, Outcomes, curve, difference, measure
+from jobs.metrics import METRICS, Outcomes, curve, difference, measure, reliability
 
 
 def outcomes(rewritten: list[int], right: list[int], defect: list[int], users: list[int] | None = None) -> Outcomes:
@@ -97,3 +97,12 @@ def test_rewrites_of_equal_confidence_are_one_point_of_the_curve() -> None:
 def test_the_curve_without_rewrites_is_empty() -> None:
     trigger, precision = curve(outcomes([0], [0], [1]), np.zeros(1))
     assert len(trigger) == len(precision) == 0
+
+
+def test_reliability_compares_confidence_with_what_was_cured() -> None:
+    o = outcomes([1, 1, 1, 1, 0], [1, 0, 1, 1, 0], [1, 1, 1, 1, 1])
+    found = reliability(o, np.array([0.8, 0.2, 0.4, 1.0, 0.9]), bins=2)
+    assert found.confidence.tolist() == pytest.approx([0.3, 0.9])
+    assert found.fixed_rate.tolist() == [0.5, 1.0]
+    assert found.calibration_error == pytest.approx((2 * 0.2 + 2 * 0.1) / 4)
+    assert np.isnan(reliability(outcomes([0], [0], [1]), np.zeros(1)).calibration_error)

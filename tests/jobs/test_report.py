@@ -12,7 +12,7 @@ import pytest
 from jobs.evaluate import EvaluateConfig, run
 from jobs.evaluation import Evaluation
 from jobs.report.evidence import evidence
-from jobs.report.pictures import defect_rates, precision_curves
+from jobs.report.pictures import defect_rates, precision_curves, reliability_curve
 from tests.jobs.worlds import truth_row, turn_row, write, write_decisions, write_mined, write_world
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror=alert(1)>" onmouseover="alert(1) \u202e{{ 7*7 }}'
@@ -92,7 +92,7 @@ def test_ids_are_unique_and_pictures_are_named(tmp_path: Path) -> None:
     evaluation, page = report(write_world(tmp_path), mined=write_mined(tmp_path / "mined"))
     ids = re.findall(r'\bid="([^"]*)"', page)
     assert len(ids) == len(set(ids))
-    for picture in (defect_rates(evaluation), precision_curves(evaluation)):
+    for picture in (defect_rates(evaluation), precision_curves(evaluation), reliability_curve(evaluation)):
         title, description = re.search(r'aria-labelledby="(\S+) (\S+)"', picture).groups()  # type: ignore[union-attr]
         assert f'<title id="{title}">' in picture
         assert f'<desc id="{description}">' in picture
