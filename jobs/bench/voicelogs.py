@@ -5,6 +5,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 if TYPE_CHECKING:
     from jobs.learn import LearnConfig
 
@@ -21,6 +23,7 @@ def measure_voicelogs(folder: Path, work: Path | None, min_users: int, learning:
         FileNotFoundError: one of the four files is missing.
     """
     from jobs import evaluate, learn, mine, rewrite
+    from jobs.bench.personal import personal_precision
     from jobs.evaluation import as_json
     from jobs.threads import default_workers
     from mining.config import MineConfig
@@ -42,4 +45,15 @@ def measure_voicelogs(folder: Path, work: Path | None, min_users: int, learning:
             )
         )  # fmt: skip
         evaluate.print_table(evaluation)
-        return {"min_users": min_users, **as_json(evaluation)}
+        personal = personal_precision(future, truth, oracle, out / "mined", out / "decisions.parquet")
+        show_personal(personal)
+        return {"min_users": min_users, "personal": personal, **as_json(evaluation)}
+
+
+def show_personal(found: dict[str, Any]) -> None:
+    """Say what the personal path gains over the nearest own text."""
+    if found["relative_gain"] is not None:
+        typer.echo(
+            "personal path: precision {precision:.3f} over {rewrites} rewrites; the nearest own text "
+            "{precision_of_nearest_own:.3f} over as many ({relative_gain:+.1%})".format(**found)
+        )

@@ -9,7 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.bench.pairs import PairTask, curve, left_alone, plain, scores
+from jobs.bench.personal import surest
 from jobs.bench.quality import measure_pairs, quality
+from jobs.bench.voicelogs import measure_voicelogs
+from jobs.learn import LearnConfig
 from jobs.references import Answers
 from tests.rewrite.world import tiny_generator
 
@@ -87,3 +90,14 @@ def test_nothing_to_measure_is_an_error(files: tuple[Path, Path], tmp_path: Path
     pq.write_table(pa.table({"text": ["a"]}), tmp_path / "t.parquet")
     with pytest.raises(ValueError, match="lacks recognised, spoken; got text"):
         PairTask.read(tmp_path / "t.parquet", [], 10)
+
+
+def test_only_the_surest_answers_are_kept() -> None:
+    found = surest(Answers(("a", "b", "c"), np.array([0.2, 0.9, 0.9])), 2)
+    assert found.rewrites == (None, "b", "c")
+
+
+def test_voice_logs_lacking_a_file_are_refused_by_its_name(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"interaction_id": ["a"]}), tmp_path / "history.parquet")
+    with pytest.raises(FileNotFoundError, match=r"no future\.parquet in .*expected history\.parquet, future\.parquet"):
+        measure_voicelogs(tmp_path, None, 5, LearnConfig())
