@@ -1,15 +1,19 @@
 """Nearest texts of a space, seen from several sides: spelling, shared pieces of words, and sound.
 
-Each view finds texts that the others miss. While a space is small every text is compared with the query.
+Each view finds texts that the others miss. While a space is small every text is compared with the query; in a large one
+those are that an index of vectors finds.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz import fuzz, process
 
+from rewrite import index
 from rewrite.ngrams import Lexicon
+from rewrite.placed import PlacedPairs
 from rewrite.sounds import phonetic
 
 VIEWS = ("ratio", "ngrams", "sound")
@@ -18,6 +22,9 @@ TURNS = ("ratio", "ngrams", "ratio", "sound", "ngrams")
 
 CHUNK = 32
 """Queries whose scores are held at once."""
+
+INDEX_FROM = 50_000
+"""Texts from which on an index is built where FAISS is installed: a scan would take over 10 ms."""
 
 
 def nearest(query: str, texts: Sequence[str], limit: int) -> list[tuple[str, float]]:
@@ -28,55 +35,102 @@ def nearest(query: str, texts: Sequence[str], limit: int) -> list[tuple[str, flo
     return [(text, score) for text, score, _ in process.extract(query, texts, scorer=fuzz.ratio, limit=limit)]
 
 
+_Scored = tuple[NDArray[np.int64], NDArray[np.float32]]
+
+
+class Rows(Protocol):
+    """N texts, ready for being compared by the pieces they share with a query."""
+
+    def cosines(self, queries: Sequence[str]) -> NDArray[np.float32]:
+        """Float32, shape (Q, N)."""
+        ...
+
+
+class EncodedRows:
+    """N texts as unit vectors of an encoder."""
+
+    def __init__(self, encoder: index.TextEncoder, texts: Sequence[str]) -> None:
+        self._encoder, self._vectors = encoder, encoder.encode(texts)
+
+    def cosines(self, queries: Sequence[str]) -> NDArray[np.float32]:
+        """Float32, shape (Q, N)."""
+        return np.asarray(self._encoder.encode(queries) @ self._vectors.T, dtype=np.float32)
+
+
 class Scan:
     """N texts compared with every query, in every view. A row that is not `alive` is never near."""
 
-    def __init__(self, texts: Sequence[str], lexicon: Lexicon) -> None:
-        self._lexicon = lexicon
-        self._texts = list(texts)
+    def __init__(self, texts: Sequence[str], rows: Rows) -> None:
+        self._texts, self._rows = list(texts), rows
         self._sounds = [phonetic(text) for text in self._texts]
-        self._rows = lexicon.rows(self._texts)
         self.alive = np.ones(len(self._texts), dtype=bool)
+
+    def scored(self, queries: Sequence[str]) -> list[_Scored]:
+        """For each query the rows alive, ascending, and how near they are: float32, shape (len(VIEWS), rows)."""
+        rows = np.flatnonzero(self.alive)
+        found = self.scores(queries)
+        return [(rows, scores if len(rows) == len(self.alive) else scores[:, rows]) for scores in found]
 
     def scores(self, queries: Sequence[str]) -> NDArray[np.float32]:
         """How near each text is to each query in each of VIEWS, float32, shape (Q, len(VIEWS), N): higher is nearer."""
-        found = np.stack(
-            [
-                _ratios(queries, self._texts),
-                self._rows.cosines(self._lexicon.weigh(queries)),
-                _ratios([phonetic(query) for query in queries], self._sounds),
-            ],
-            axis=1,
-        )
-        if not self.alive.all():
-            found[:, :, ~self.alive] = -1
-        return found
+        sounds = _ratios([phonetic(query) for query in queries], self._sounds)
+        return np.stack([_ratios(queries, self._texts), self._rows.cosines(queries), sounds], axis=1)
 
 
 class Neighbours:
     """Finds the texts of a space that are nearest to a query. Texts added or removed count from the next call on.
 
     Args:
-        texts: the space; doubles count once. N-grams are weighted by how rare they are among these.
+        texts: the space; doubles count once. Pieces are weighted by how rare they are among these.
+        indexed: compare only what an index finds; None: from INDEX_FROM texts on, where FAISS is installed.
+        encoder: of the index; default `PlacedPairs`.
+        on_gpu: keep the index on a CUDA device.
+
+    Raises:
+        ModuleNotFoundError: `indexed`, and FAISS is not installed.
     """
 
-    def __init__(self, texts: Iterable[str]) -> None:
+    def __init__(
+        self,
+        texts: Iterable[str],
+        indexed: bool | None = None,
+        encoder: index.TextEncoder | None = None,
+        on_gpu: bool = False,
+    ) -> None:
+        self._indexed, self._encoder, self._on_gpu = indexed, encoder, on_gpu
         self._texts = list(dict.fromkeys(texts))
         self._row_of = {text: row for row, text in enumerate(self._texts)}
         self._gone: set[str] = set()
         self._build()
 
     def _build(self) -> None:
-        self._lexicon = Lexicon(self._texts)
-        self._scan = Scan(self._texts, self._lexicon)
-        self._fresh: Scan | None = None
+        wanted = self._indexed
+        if wanted is None:
+            wanted = len(self._texts) >= INDEX_FROM and index.available()
         self._built = len(self._texts)
+        self._fresh: Scan | None = None
+        self._first: Scan | index.Indexed
+        if wanted:
+            self._pieces: index.TextEncoder | Lexicon = self._encoder or PlacedPairs(self._texts)
+            found = index.VectorIndex(self._pieces, self._texts, self._on_gpu)
+            self._first = index.Indexed(self._texts, found)
+        else:
+            self._pieces = Lexicon(self._texts)
+            self._first = self._scan(self._texts)
+
+    def _scan(self, texts: Sequence[str]) -> Scan:
+        pieces = self._pieces
+        return Scan(texts, pieces.rows(texts) if isinstance(pieces, Lexicon) else EncodedRows(pieces, texts))
 
     def __len__(self) -> int:
         return len(self._texts) - len(self._gone)
 
     def __contains__(self, text: object) -> bool:
         return text in self._row_of and text not in self._gone
+
+    def index_bytes(self) -> int:
+        """Size of the index, bytes; 0 where the space is scanned."""
+        return self._first.nbytes() if isinstance(self._first, index.Indexed) else 0
 
     def add(self, texts: Iterable[str]) -> None:
         """Put texts into force; those that are in force already stay as they are.
@@ -92,7 +146,7 @@ class Neighbours:
             if len(self._texts) > 2 * self._built:
                 self._build()
             else:
-                self._fresh = Scan(self._texts[self._built :], self._lexicon)
+                self._fresh = self._scan(self._texts[self._built :])
         self._mark()
 
     def remove(self, texts: Iterable[str]) -> None:
@@ -103,7 +157,7 @@ class Neighbours:
     def _mark(self) -> None:
         alive = np.ones(len(self._texts), dtype=bool)
         alive[[self._row_of[text] for text in self._gone]] = False
-        self._scan.alive = alive[: self._built]
+        self._first.alive = alive[: self._built]
         if self._fresh is not None:
             self._fresh.alive = alive[self._built :]
 
@@ -126,16 +180,18 @@ class Neighbours:
         if limit < 0:
             raise ValueError(f"expected a limit of 0 or more, got {limit}")
         found: list[list[tuple[str, float]]] = []
-        count = min(limit, len(self))
         for start in range(0, len(queries), CHUNK):
             part = queries[start : start + CHUNK]
-            scores = self._scan.scores(part)
+            scored = self._first.scored(part)
             if self._fresh is not None:
-                scores = np.concatenate([scores, self._fresh.scores(part)], axis=2)
-            for query, views in zip(part, scores, strict=True):
-                texts = (self._texts[row] for row in take_turns(views, count))
+                scored = [self._joined(*both) for both in zip(scored, self._fresh.scored(part), strict=True)]
+            for query, (rows, scores) in zip(part, scored, strict=True):
+                texts = (self._texts[row] for row in rows[take_turns(scores, limit)].tolist())
                 found.append([(text, fuzz.ratio(query, text)) for text in texts])
         return found
+
+    def _joined(self, first: _Scored, fresh: _Scored) -> _Scored:
+        return np.concatenate([first[0], fresh[0] + self._built]), np.concatenate([first[1], fresh[1]], axis=1)
 
 
 def by_ratio(named: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:

@@ -18,7 +18,7 @@ CHUNK = 20_000
 """Texts whose n-grams are counted at once."""
 
 
-@lru_cache(maxsize=200_000)
+@lru_cache(maxsize=20_000)
 def grams(word: str) -> tuple[str, ...]:
     """N-grams of a word with a space on both sides, repeated as they occur; a word too short for one stands whole."""
     padded, found = f" {word} ", []
@@ -96,9 +96,10 @@ class TextRows:
         self._scale = np.where(length > 0, 1 / np.where(length > 0, length, 1), 0).astype(np.float32)
         self._weighted = weighted
 
-    def cosines(self, weighed: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Cosine of each query with each text, float32, shape (Q, N), from `Lexicon.weigh`'s (n-grams, Q)."""
-        return np.asarray((self._words @ (self._weighted @ weighed)).T * self._scale, dtype=np.float32)
+    def cosines(self, queries: Sequence[str]) -> NDArray[np.float32]:
+        """Cosine of each query with each text, float32, shape (Q, N)."""
+        words = self._weighted @ self._lexicon.weigh(queries)
+        return np.asarray((self._words @ words).T * self._scale, dtype=np.float32)
 
 
 def _squares(vectors: Any) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rapidfuzz import fuzz
 
 from jobs.world.grammar import generate
-from rewrite.neighbours import TURNS, VIEWS, Neighbours, nearest, take_turns, top_rows
+from rewrite.neighbours import TURNS, VIEWS, Neighbours, Scan, nearest, take_turns, top_rows
 from tests.reference import plain_neighbours
 
 TEXTS = generate(300, np.random.default_rng(0))
@@ -16,16 +16,21 @@ WORD = st.text("aeknt é", min_size=1, max_size=8).map(lambda w: " ".join(w.spli
 SPACE = st.lists(WORD, max_size=12)
 
 
+def scan(neighbours: Neighbours) -> Scan:
+    assert isinstance(neighbours._first, Scan)
+    return neighbours._first
+
+
 @pytest.mark.parametrize("query", QUERIES)
 def test_every_view_scores_as_a_plain_scan_does(query: str) -> None:
-    found = Neighbours(TEXTS)._scan.scores([query])[0]
+    found = scan(Neighbours(TEXTS)).scores([query])[0]
     np.testing.assert_allclose(found, plain_neighbours.scores(query, TEXTS, TEXTS), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("limit", [1, 7, 40])
 @pytest.mark.parametrize("query", QUERIES[:3])
 def test_the_texts_named_are_those_of_the_plain_scan(query: str, limit: int) -> None:
-    rows = plain_neighbours.taken(Neighbours(TEXTS)._scan.scores([query])[0], [VIEWS.index(v) for v in TURNS], limit)
+    rows = plain_neighbours.taken(scan(Neighbours(TEXTS)).scores([query])[0], [VIEWS.index(v) for v in TURNS], limit)
     expected = [(TEXTS[row], fuzz.ratio(query, TEXTS[row])) for row in rows]
     assert Neighbours(TEXTS).named(query, limit) == expected
     assert Neighbours(TEXTS).near(query, limit) == sorted(expected, key=lambda pair: -pair[1])
@@ -77,7 +82,8 @@ def test_texts_added_later_score_as_a_plain_scan_with_the_first_weights() -> Non
     neighbours = Neighbours(TEXTS[:200])
     neighbours.add(TEXTS[200:])
     assert neighbours._fresh is not None
-    found = np.concatenate([part.scores(["said a timer"])[0] for part in (neighbours._scan, neighbours._fresh)], axis=1)
+    parts = (scan(neighbours), neighbours._fresh)
+    found = np.concatenate([part.scores(["said a timer"])[0] for part in parts], axis=1)
     expected = plain_neighbours.scores("said a timer", TEXTS, TEXTS[:200])
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 

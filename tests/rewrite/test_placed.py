@@ -1,0 +1,56 @@
+"""Placed pairs: unit vectors, the same alone and among others, that find what the character ratio finds."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rapidfuzz import fuzz, process
+
+from jobs.world.grammar import generate
+from rewrite.placed import BINS, BUCKETS, SLOTS, PlacedPairs, placed_pairs
+
+TEXTS = generate(1500, np.random.default_rng(2))
+ENCODER = PlacedPairs(TEXTS)
+WRITTEN = st.lists(st.text(max_size=12), max_size=5)
+
+
+@settings(deadline=None)
+@given(WRITTEN)
+def test_every_pair_of_characters_weighs_one_in_all(texts: list[str]) -> None:
+    found = placed_pairs(texts)
+    assert found.shape == (len(texts), BUCKETS * SLOTS)
+    np.testing.assert_allclose(np.asarray(found.sum(axis=1)).ravel(), [len(text) + 1 for text in texts], rtol=1e-5)
+
+
+def test_a_pair_lies_in_the_stretches_around_it() -> None:
+    held = placed_pairs(["abcdefgh" * 2]).tocoo()
+    places = [(slot % SLOTS) for slot in held.coords[1]]
+    assert min(places) == 0
+    assert max(places) <= BINS + 1
+    first, last = placed_pairs(["xy" + "a" * 30]), placed_pairs(["a" * 30 + "xy"])
+    pair = placed_pairs(["xy"]).nonzero()[1] // SLOTS
+    assert all(abs(first - last)[:, bucket * SLOTS : (bucket + 1) * SLOTS].sum() > 0.5 for bucket in set(pair[2:4]))
+
+
+@settings(deadline=None, max_examples=30)
+@given(WRITTEN)
+def test_vectors_are_of_unit_length_and_the_same_alone(texts: list[str]) -> None:
+    found = ENCODER.encode(texts)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), np.ones(len(texts)), rtol=1e-4)
+    for row, text in enumerate(texts):
+        np.testing.assert_allclose(found[row], ENCODER.encode([text])[0], atol=1e-5)
+
+
+def test_they_find_what_the_ratio_finds() -> None:
+    heard = [text.replace("e", "i", 1).replace("th", "f").replace("p", "", 1) for text in TEXTS[::15]]
+    products = ENCODER.encode(heard) @ ENCODER.encode(TEXTS).T
+    ratios = process.cdist(heard, TEXTS, scorer=fuzz.ratio)
+    held = [
+        len(set(np.argsort(-a)[:10]) & set(np.argsort(-b)[:100])) / 10 for a, b in zip(ratios, products, strict=True)
+    ]
+    assert np.mean(held) > 0.85
+
+
+@pytest.mark.parametrize("texts", [[], ["stop"]])
+def test_a_space_too_small_to_have_directions_is_no_error(texts: list[str]) -> None:
+    assert PlacedPairs(texts, dimensions=8).encode(["stop", ""]).shape == (2, 8)
