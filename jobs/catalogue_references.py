@@ -11,15 +11,29 @@ history into the confidence from which a reference may act.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jobs.references import Answers, nearest
+from rewrite.encoder import EncoderConfig, projection
+from rewrite.encoder_training import train
+from rewrite.index import VectorIndex
+from rewrite.noise import ErrorChannel
 
 Pairs = Sequence[tuple[str, str]]
 """(heard, meant), both normalised."""
+
+ENCODER = EncoderConfig(steps=300)
+"""How the bi-encoder is trained: about half a minute of one core."""
+
+EXACT_BELOW = 200_000
+"""Texts up to which dense retrieval compares all vectors."""
+
+HEARD_SHARE = 0.5
+"""Of the queries drawn in training for a text that pairs tell of."""
 
 
 class Reference(Protocol):
@@ -95,6 +109,46 @@ class SpellingCorrection:
         return found[0].term if found else query
 
 
+class DenseRetrieval:
+    """A bi-encoder trained on the pairs and on noise learned from them, and FAISS; the confidence is the cosine.
+
+    Raises:
+        ModuleNotFoundError: the extra `retrieval` is not installed.
+    """
+
+    def __init__(self, texts: Sequence[str], pairs: Pairs, config: EncoderConfig) -> None:
+        self._texts = texts
+        self._encoder = train(texts, _Drawer(texts, pairs), config) if len(texts) > 1 else projection(texts, config)
+        self._index = VectorIndex(self._encoder, texts, exact_below=EXACT_BELOW)
+
+    def answer(self, queries: Sequence[str]) -> Answers:
+        """The text whose vector is nearest, however far; None for a query without a word."""
+        if not queries:
+            return Answers((), np.zeros(0))
+        cosines, rows = self._index.search(queries, 1)
+        found = [self._texts[row] if query else None for query, row in zip(queries, rows[:, 0].tolist(), strict=True)]
+        return left_alone(queries, set(self._texts), found, cosines[:, 0].astype(np.float64))
+
+
+class _Drawer:
+    """Draws queries for the texts of a catalogue: those that were heard, and made-up ones like them."""
+
+    def __init__(self, texts: Sequence[str], pairs: Pairs) -> None:
+        self._texts, self._channel = texts, ErrorChannel(pairs)
+        self._learned = bool(pairs)
+        row_of = {text: row for row, text in enumerate(texts)}
+        self._heard: dict[int, list[str]] = {}
+        for heard, meant in pairs:
+            if meant in row_of:
+                self._heard.setdefault(row_of[meant], []).append(heard)
+
+    def __call__(self, row: int, rng: np.random.Generator) -> str:
+        heard = self._heard.get(row)
+        if heard and rng.random() < HEARD_SHARE:
+            return heard[int(rng.integers(len(heard)))]
+        return (self._channel.sample if self._learned else self._channel.light)(self._texts[row], rng)
+
+
 def left_alone(
     queries: Sequence[str], members: set[str], found: Sequence[str | None], confidence: NDArray[np.float64]
 ) -> Answers:
@@ -107,6 +161,7 @@ FITTED: Mapping[str, Callable[[Sequence[str], Pairs, int], Reference]] = {
     "nearest text": lambda texts, pairs, seed: NearestText(texts),
     "mined look-up": lambda texts, pairs, seed: MinedLookUp(pairs),
     "SymSpell, then nearest": lambda texts, pairs, seed: SpellingCorrection(texts),
+    "dense retrieval": lambda texts, pairs, seed: DenseRetrieval(texts, pairs, replace(ENCODER, seed=seed)),
 }
 """How each reference is made of a catalogue, pairs, and a seed."""
 
