@@ -91,8 +91,8 @@ def _result(source: str, target: str, turns: list[Shown], base_rate: float | Non
         _finite(ours.value),
         len(held),
         _finite(base.value),
-        _finite(now.low),
-        _finite(now.high),
+        _share(now.low),
+        _share(now.high),
         _verdict(now.low, now.high, ours.clusters),
     )
 
@@ -111,3 +111,8 @@ def _verdict(low: float, high: float, users: int) -> str:
 
 def _finite(value: float) -> float | None:
     return round(float(value), 6) if np.isfinite(value) else None
+
+
+def _share(value: float) -> float | None:
+    """A difference of rates is within [-1, 1], whatever the interval's formula says."""
+    return _finite(min(1.0, max(-1.0, value)) if np.isfinite(value) else value)

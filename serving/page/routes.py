@@ -203,13 +203,12 @@ def one_run(request: Request, who: Who, run: str) -> Response:
 
 
 @router.get("/page/bundles")
-def bundles(request: Request, who: Who, one: str = "champion", other: str = "") -> Response:
+def bundles(request: Request, who: Who, one: str = "previous", other: str = "champion") -> Response:
     """Every bundle, and what changed from one to another."""
     root = service_of(request).config.registry
     listed = books.bundles(root)
-    other = other or next((b["id"] for b in listed if "champion" not in b["aliases"]), "")
     change = None
-    if root is not None and other:
+    if root is not None:
         try:
             registry = Registry(root)
             change = books.difference(str(registry.path(one)), str(registry.path(other)))
