@@ -1,6 +1,6 @@
 """`reprise explain`: one turn opened up: the candidates with their scores, the way through the trie, the evidence."""
 
-from math import isnan, nan
+from math import isinf, isnan, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +9,7 @@ import typer
 if TYPE_CHECKING:
     from rewrite import Rewriter
     from rewrite.decision import Candidate, Decision
+    from rewrite.guards import Barrier
 
 SHOWN = 8
 """Candidates printed, best first."""
@@ -76,8 +77,19 @@ def _print_grounds(rewriter: "Rewriter", query: str, candidate: "Candidate") -> 
         # every bar is a place where the trie offers another continuation
         typer.echo(f"  path      {'│'.join(path)}")
     evidence = rewriter.evidence(query, candidate.text)
+    if candidate.barrier.reason:
+        typer.echo(f"  guard     {in_need(candidate.barrier)}")
     facts = ", ".join(f"{key.replace('_', ' ')} {_shown(value)}" for key, value in (evidence or {}).items())
     typer.echo(f"  evidence  {facts or 'one of the user’s own texts'}")
+
+
+def in_need(barrier: "Barrier") -> str:
+    """What a guard asks for, as a line."""
+    if isinf(barrier.p_right):
+        return f"{barrier.reason}: never, unless its intent is allowed"
+    if barrier.p_right:
+        return f"{barrier.reason} changed: must be right with a chance of at least {barrier.p_right:.2f}"
+    return f"{barrier.reason}: another intent, needs {barrier.gain:.2f} more gain"
 
 
 def _shown(value: object) -> str:

@@ -60,7 +60,7 @@ REASONS = {
     "likely_fine": "the turn is likely to succeed as it is",
     "no_candidate": "no text in force comes near",
     "unsure": "no candidate's expected gain is above its threshold",
-    "guarded": "a guard holds back what would have been chosen: see its barrier",
+    "guarded": "a guard holds back what would have been chosen",
 }
 
 

@@ -1,12 +1,14 @@
 """What `reprise explain` prints of one decision."""
 
+import math
 from typing import Any
 
 import pytest
 
-from jobs.explain import explain, in_words
+from jobs.explain import explain, in_need, in_words
 from rewrite import Rewriter
 from rewrite.decision import Candidate, Decision
+from rewrite.guards import Barrier
 
 FOUND = Candidate("play ancient bridges", "global", ("look_up", "search"), 0.91, 0.8, {"ratio": 88.0, "channel": -4.5})
 
@@ -70,3 +72,9 @@ def test_every_reason_is_spelled_out() -> None:
 
     for reason, meaning in REASONS.items():
         assert meaning in in_words(Decision(None, None, 0.0, reason))
+
+
+def test_what_a_guard_asks_for_is_said() -> None:
+    assert in_need(Barrier("sensitive", math.inf)) == "sensitive: never, unless its intent is allowed"
+    assert in_need(Barrier("number", 0.7)) == "number changed: must be right with a chance of at least 0.70"
+    assert in_need(Barrier("flip", 0.0, 0.02)) == "flip: another intent, needs 0.02 more gain"
