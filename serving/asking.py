@@ -7,11 +7,15 @@ into the turns' memos, and the attempt is made again. The rewriter's own steps a
 
 import copy
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from rewrite.features import CHEAP_FEATURES
+from rewrite.spaces import Own
+from rewrite.text import normalise
+from rewrite.turn import Turn
 from rewrite.vocabulary import MAX_TURNS, Direction
 from serving.lru import Lru
 
@@ -85,12 +89,21 @@ class Step:
     of: Hashable = None
 
 
-class OnceScorer:
-    """A scorer whose cheap steps are done once for a job, however many attempts are made."""
+@dataclass(frozen=True)
+class Kept:
+    """What is kept between turns: nearest texts by query and user, candidates with features by what they depend on."""
 
-    def __init__(self, scorer: Any, memo: Memo) -> None:
+    neighbours: Lru[Hashable, Any]
+    proposed: Lru[Hashable, Any]
+
+
+class OnceScorer:
+    """A scorer whose cheap steps are done once for a job, however many attempts are made, and once for equal turns."""
+
+    def __init__(self, scorer: Any, memo: Memo, kept: Kept) -> None:
         self._scorer = scorer
         self._memo = memo
+        self._kept = kept
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._scorer, name)
@@ -100,13 +113,71 @@ class OnceScorer:
         return copy.copy(self._memo.once(Step("consider"), lambda: self._scorer.consider(turn, query)))
 
     def propose(self, considered: Any, p_fail: float) -> None:
-        """As the scorer's."""
+        """As the scorer's. Of the turn's confidences the candidates' features know `p_fail` alone."""
+        key = replace(_plain(considered.turn, considered.own), asr_confidence=None, nlu_confidence=None, device=None)
 
         def made() -> tuple[Any, Any]:
-            self._scorer.propose(considered, p_fail)
-            return considered.proposals, considered.features
+            known = self._kept.proposed.get(key)
+            if known is None:
+                self._scorer.propose(considered, p_fail)
+                known = considered.proposals, considered.features
+                self._kept.proposed.put(key, known)
+            return known
 
-        considered.proposals, considered.features = self._memo.once(Step("propose"), made)
+        proposals, features = self._memo.once(Step("propose"), made)
+        considered.proposals, considered.features = list(proposals), features.copy()
+        considered.features[:, CHEAP_FEATURES.index("p_fail")] = p_fail
+
+
+class KeepingProposer:
+    """A proposer that keeps the nearest texts of queries asked before."""
+
+    def __init__(self, proposer: Any, kept: Kept, user_id: str | None) -> None:
+        self._proposer = proposer
+        self._kept = kept
+        self._user_id = user_id
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._proposer, name)
+
+    def neighbours(self, query: str, own: Any) -> Any:
+        """As the proposer's."""
+        key = (query, self._user_id if own.texts else None)
+        found = self._kept.neighbours.get(key)
+        if found is None:
+            found = self._proposer.neighbours(query, own)
+            self._kept.neighbours.put(key, found)
+        return list(found)
+
+
+def _plain(turn: Turn, own: Own) -> Turn:
+    """A turn with nothing that a decision cannot depend on: users without anything of their own are all alike."""
+    user = turn.user_id if own.texts or own.pairs else None
+    return replace(turn, interaction_id=None, user_id=user, locale=None)
+
+
+def rounded(turn: Turn) -> Turn:
+    """A turn as it is decided: confidences to a hundredth, times to the hour, gaps to the second.
+
+    No decision hangs on less, and turns that are equal but for that are answered alike and only once.
+    """
+    return replace(
+        turn,
+        asr_confidence=_round(turn.asr_confidence, 2),
+        nlu_confidence=_round(turn.nlu_confidence, 2),
+        timestamp_s=None if turn.timestamp_s is None else turn.timestamp_s // 3600 * 3600,
+        gap_s=_round(turn.gap_s, 0),
+    )
+
+
+def _round(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+def decision_key(turn: Turn, own: Own) -> Turn:
+    """What the decision of a turn depends on."""
+    query = normalise(turn.utterance)
+    return replace(_plain(turn, own), utterance=query, turns=tuple(normalise(t) for t in turn.turns))
 
 
 class OnceDecider:

@@ -2,16 +2,38 @@
 
 import copy
 from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from rewrite.rewriter import Rewriter
 from rewrite.turn import Turn
+from serving.asking import (
+    AskingGenerator,
+    AskingIntents,
+    KeepingProposer,
+    Kept,
+    Memo,
+    Needed,
+    OnceDecider,
+    OnceScorer,
+    decision_key,
+    rounded,
+)
 from serving.job import Answer, Hidden, Job
+from serving.lru import Lru
+from serving.personal_cache import PersonalCache
 from serving.seats import WorkerSettings
 
 GOLDEN = 16
 """Texts of the bundle that are decided before it is used."""
 
+
+DECISIONS = 20_000
+"""Decisions, and nearest texts of queries, that are kept."""
+
+PROPOSED = 1500
+"""Turns whose candidates are kept with their features: about 50 kB each."""
 
 STATES = 4000
 """Texts whose encoder states are kept: about 15 kB each in the shipped model."""
@@ -46,37 +68,42 @@ class BundleEngine:
     """A bundle behind the `Engine` interface."""
 
     def __init__(self, rewriter: Any, facts: dict[str, Any], scores: int = 200_000, users: int = 2000) -> None:
-        from serving.lru import Lru
-        from serving.personal_cache import PersonalCache
-
         self.bundle_id: str = rewriter.bundle_id
         self.facts = facts
-        self.known: Lru[Hashable, Any] = Lru(scores)
-        self._intents: Lru[Hashable, Any] = Lru(max(1, scores // 20))
         self._states: Lru[Hashable, Any] = Lru(STATES)
+        self._scores = scores
         self._decider = rewriter.decider
         self._scorer = rewriter.scorer
         self._personal = PersonalCache(self._scorer.knowledge.personal, users)
         self._scorer.knowledge.personal = self._personal
         self._whole_trie = self._scorer.trie
         self._blocked: frozenset[str] = frozenset()
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Keep nothing of what was decided so far: an attempt that is under way writes to what is thrown away here."""
+        self._known: Lru[Hashable, Any] = Lru(self._scores)
+        self._intents: Lru[Hashable, Any] = Lru(DECISIONS)
+        self._decisions: Lru[Hashable, Any] = Lru(DECISIONS)
+        self._kept = Kept(Lru(DECISIONS), Lru(PROPOSED))
         self._ahead = iter(sorted(self._scorer.knowledge.look_up))
 
     def memo(self) -> Any:
-        from serving.asking import Memo
-
-        return Memo(self.known)
+        return Memo(self._known)
 
     def attempt(self, job: Job, memo: Any) -> Any:
-        from serving.asking import Needed
-
-        rewriter = self._rewriter(memo)
+        turn, decisions = rounded(job.turn), self._decisions
+        key = decision_key(turn, self._personal.of(turn.user_id))
+        known = None if job.explain else decisions.get(key)
+        if known is not None:
+            return replace(known, job_id=job.job_id)
+        rewriter = self._rewriter(memo, turn.user_id)
         try:
-            decision = rewriter.rewrite_turn(job.turn, job.explain)
+            decision = rewriter.rewrite_turn(turn, job.explain)
         except Needed as needed:
             return needed
         candidates = self._explained(rewriter, job, decision.candidates) if job.explain else ()
-        return Answer(
+        answer = Answer(
             job.job_id,
             decision.text,
             decision.source,
@@ -85,6 +112,9 @@ class BundleEngine:
             decision.p_fail,
             candidates,
         )
+        if not job.explain:
+            decisions.put(key, answer)
+        return answer
 
     def compute(self, needs: Sequence[tuple[Any, Any]]) -> None:
         from serving.scoring import pair_scores, searched
@@ -104,12 +134,10 @@ class BundleEngine:
     def hide(self, hidden: Hidden) -> None:
         epoch = int(self.facts.get("deletion_epoch") or 0)
         self._personal.hide({user for user, at in hidden.users.items() if at > epoch})
-        self.known.clear()  # a forgotten user's queries are among them
-        self._intents.clear()
-        self._ahead = iter(sorted(self._scorer.knowledge.look_up))
         if hidden.blocked != self._blocked:
             self._scorer = self._without(hidden.blocked)
             self._blocked = hidden.blocked
+        self._begin_anew()  # a forgotten user's queries are among what is kept
 
     def warm(self) -> None:
         knowledge = self._scorer.knowledge
@@ -132,17 +160,15 @@ class BundleEngine:
             self.compute([(memo, found)])
         return found
 
-    def _rewriter(self, memo: Any) -> Any:
+    def _rewriter(self, memo: Any, user_id: str | None) -> Any:
         """The bundle's rewriter over stand-ins that ask."""
-        from rewrite.rewriter import Rewriter
-        from serving.asking import AskingGenerator, AskingIntents, OnceDecider, OnceScorer
-
         scorer: Any = copy.copy(self._scorer)
         if scorer.generator is not None:
             scorer.generator = AskingGenerator(scorer.generator, memo)
         if scorer.intents is not None:
             scorer.intents = AskingIntents(scorer.intents, self._intents)
-        once: Any = OnceScorer(scorer, memo)
+        scorer._proposer = KeepingProposer(scorer._proposer, self._kept, user_id)
+        once: Any = OnceScorer(scorer, memo, self._kept)
         decider: Any = OnceDecider(self._decider, memo)
         return Rewriter(once, decider, self.bundle_id)
 

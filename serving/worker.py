@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from serving.engine import Engine
 from serving.job import CROWDED, FAULT, GONE, LATE, Answer, Drop, Hidden, Job, Load, Loaded
 
-Opener = Callable[[str], Engine]
+if TYPE_CHECKING:
+    from serving.engine import Engine
+
+Opener = Callable[[str], "Engine"]
 """Verifies and opens the bundle at a path; raises ValueError or OSError where it cannot be used."""
 
 IDLE_S = 0.5
@@ -26,7 +28,7 @@ class Waiting:
     """A job on its way through the lanes."""
 
     job: Job
-    engine: Engine
+    engine: "Engine"
     memo: Any
     begun_s: float
     needs: Any = None
@@ -240,7 +242,7 @@ def _met_together(batch: list[Waiting]) -> list[Waiting]:
     return batch
 
 
-def _quietly(engine: Engine) -> bool:
+def _quietly(engine: "Engine") -> bool:
     """Work ahead; what fails then, will fail in its own time."""
     try:
         return engine.idle()

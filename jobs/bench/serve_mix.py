@@ -67,7 +67,8 @@ class Asker:
     def draw(self, count: int) -> list[Ask]:
         """`count` requests."""
         kinds = self._rng.choice(len(KINDS), size=count, p=[self._share(kind) for kind in KINDS])
-        return [self._one(KINDS[row]) for row in kinds]
+        heard = self._rng.uniform(0.3, 0.8, size=count).tolist()
+        return [_heard_again(self._one(KINDS[row]), c) for row, c in zip(kinds, heard, strict=True)]
 
     def _one(self, kind: str) -> Ask:
         if kind == "lookup":
@@ -92,9 +93,15 @@ class Asker:
         return Ask(kind, fresh, _body("".join(letters), user))
 
 
-def _body(text: str, user: str | None) -> bytes:
-    body: dict[str, Any] = {"utterance": text, "asr_confidence": 0.5}
+def _body(text: str, user: str | None, confidence: float = 0.5) -> bytes:
+    body: dict[str, Any] = {"utterance": text, "asr_confidence": confidence}
     return json.dumps(body if user is None else {**body, "user_id": user}).encode()
+
+
+def _heard_again(ask: Ask, confidence: float) -> Ask:
+    """The same request, recognised with another confidence."""
+    body = json.loads(ask.body)
+    return Ask(ask.kind, ask.fresh, _body(body["utterance"], body.get("user_id"), confidence))
 
 
 def _texts(bundle: Path) -> dict[str, tuple[list[tuple[str | None, str]], np.ndarray]]:

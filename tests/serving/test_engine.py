@@ -1,5 +1,8 @@
 """The engine over a real, tiny bundle: the rewriter's answers, whatever is cached, batched, blocked or forgotten."""
 
+import itertools
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,9 @@ from serving.job import Answer, Hidden, Job
 from serving.scoring import buckets
 from serving.seats import WorkerSettings
 from tests.rewrite.world import SONGS, reading
+
+ROOT = Path(__file__).parents[2]
+HOUR = 1.7e9 // 3600 * 3600
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +37,7 @@ def turns() -> list[Turn]:
         read = reading(text)
         understood = Reading.of(read["domain"], read["intent"], read["slots"])
         for user in (None, "u03"):
-            made.append(Turn(text, user_id=user, asr_confidence=0.4, reading=understood, timestamp_s=1.7e9))
+            made.append(Turn(text, user_id=user, asr_confidence=0.4, reading=understood, timestamp_s=HOUR))
     return [*made, Turn("play silly river", turns=("stop", "play silly liver"), gap_s=5.0)]
 
 
@@ -63,6 +69,30 @@ def test_the_engine_answers_as_the_rewriter_does_alone_together_and_again(
     fresh = [told(decided(engine, [turn]))[0] for turn in asked]
     assert fresh == plain
     assert {row[3] for row in plain} >= {"rewritten", "empty", "too_long"}
+
+
+def test_what_is_kept_of_one_turn_does_not_colour_another(engine: BundleEngine, rewriter: Rewriter) -> None:
+    text = next(iter(SONGS.values()))
+    told_apart = itertools.product((0.1, 0.4, 0.9), (None, 0.5), (None, "u01", "u03"), ((), ("stop",)))
+    asked = [
+        Turn(text, asr_confidence=heard, nlu_confidence=read, user_id=user, turns=turns, timestamp_s=HOUR)
+        for heard, read, user, turns in told_apart
+    ]
+    for turn in asked:
+        for field in ("features", "p_right", "gain"):
+            ours = decided(engine, [turn], explain=True)[0].candidates
+            theirs = rewriter.rewrite_turn(turn, explain=True).candidates
+            assert [c["text"] for c in ours] == [c.text for c in theirs]
+            got = [c[field] for c in ours]
+            for a, b in zip(got, [getattr(c, field) for c in theirs], strict=True):
+                assert b == pytest.approx(a, abs=2e-4, nan_ok=True)
+    assert told(decided(engine, asked)) == told([rewriter.rewrite_turn(turn) for turn in asked])
+
+
+def test_the_front_of_the_service_loads_no_model() -> None:
+    script = "import sys, serving.server, serving.child; print({'torch', 'lightgbm', 'numpy'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_what_was_asked_once_is_answered_without_the_model(engine: BundleEngine, rewriter: Rewriter) -> None:
