@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from jobs.threads import default_threads
-
 State = Annotated[Path, typer.Option(help="Folder of the service's tombstone log and exposure log.")]
 DEFAULT_STATE = Path("serve-state")
 
@@ -23,8 +21,8 @@ def serve(
     deadline_ms: Annotated[float, typer.Option(min=1, help="Of requests that name none.")] = 250.0,
     places: Annotated[int, typer.Option(min=1, help="Turns in the works at once; more are refused.")] = 64,
     workers: Annotated[
-        int, typer.Option(min=0, help="Processes that decide; 0 decides in the service's own.")
-    ] = default_threads(),
+        int | None, typer.Option(min=0, help="Processes that decide; 0: the service's own; else one fewer than cores.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the model in each worker.")] = 1,
     model_batch: Annotated[int, typer.Option(min=1, help="Turns that share a forward, at most.")] = 8,
     precision: Annotated[str, typer.Option(help="Of the model's weights: fp32 or bf16.")] = "fp32",
@@ -36,9 +34,11 @@ def serve(
 ) -> None:
     """Serve rewrites over HTTP."""
     from serving.config import ServeConfig
+    from serving.cores import cores
     from serving.page.routes import router
     from serving.server import run
 
+    workers = max(1, cores() - 1) if workers is None else workers
     config = ServeConfig(
         registry=registry, bundle=bundle, state=state, host=host, port=port, keys=keys, holdout_share=holdout,
         holdout_salt=holdout_salt, deadline_ms=deadline_ms, places=places, workers=workers, threads=threads,

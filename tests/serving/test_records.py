@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewrite.turn import Turn
+from serving.cores import cores
 from serving.exposures import ExposureLog, read_records, scrub
 from serving.holdout import is_held_out, propensity
 from serving.keys import Keyring, new_key, read_keys
@@ -174,6 +175,25 @@ def test_a_bounded_map_forgets_what_was_used_longest_ago() -> None:
     assert kept.get("a") == 1
     kept.put("c", 3)
     assert (kept.get("b"), kept.get("a"), kept.get("c"), len(kept)) == (None, 1, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("files", "most"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 1),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "max 100000\n"}, 10**6),
+        ({"cpu/cpu.cfs_quota_us": "100000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 10**6),
+        ({"cpu.max": "nonsense"}, 10**6),
+        ({}, 10**6),
+    ],
+)
+def test_no_more_cores_than_the_containers_quota(files: dict[str, str], most: int, tmp_path: Path) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert cores(tmp_path) == min(most, len(os.sched_getaffinity(0)))
 
 
 def test_records_hold_what_json_can(tmp_path: Path) -> None:
