@@ -18,9 +18,9 @@ POOL = 1000
 """Texts whose ratio with a query is computed."""
 
 SOUNDED = 200
-"""... and of those the nearest by their vectors whose sound is compared too."""
+"""... and of those the nearest by ratio, whose sound is compared too."""
 
-PROBES = 32
+PROBES = 64
 """Lists of the inverted file that are read for a query."""
 
 EXACT_BELOW = 10_000
@@ -132,9 +132,10 @@ class Indexed:
         kept = np.flatnonzero(self.alive[rows] & (rows >= 0))
         texts = [self._texts[row] for row in rows[kept].tolist()]
         ratios = process.cdist([query], texts, scorer=fuzz.ratio, dtype=np.float32)[0]
+        nearest = np.argsort(-ratios, kind="stable")[:SOUNDED]
+        codes = [_sound(texts[at]) for at in nearest.tolist()]
         sounds = np.zeros(len(kept), dtype=np.float32)
-        codes = [_sound(text) for text in texts[:SOUNDED]]
-        sounds[: len(codes)] = process.cdist([_sound(query)], codes, scorer=fuzz.ratio, dtype=np.float32)[0]
+        sounds[nearest] = process.cdist([_sound(query)], codes, scorer=fuzz.ratio, dtype=np.float32)[0]
         order = np.argsort(rows[kept])
         return rows[kept][order], np.stack([ratios, products[kept], sounds])[:, order]
 

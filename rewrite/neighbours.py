@@ -20,6 +20,9 @@ VIEWS = ("ratio", "ngrams", "sound")
 TURNS = ("ratio", "ngrams", "ratio", "sound", "ngrams")
 """Whose best text is taken next, round and round. (Spelling without spaces was tried too: it found nothing more.)"""
 
+INDEX_TURNS = ("ratio", "sound")
+"""... where an index has chosen the texts: by its vectors, so that these have had their say."""
+
 CHUNK = 32
 """Queries whose scores are held at once."""
 
@@ -180,13 +183,14 @@ class Neighbours:
         if limit < 0:
             raise ValueError(f"expected a limit of 0 or more, got {limit}")
         found: list[list[tuple[str, float]]] = []
+        turns = INDEX_TURNS if isinstance(self._first, index.Indexed) else TURNS
         for start in range(0, len(queries), CHUNK):
             part = queries[start : start + CHUNK]
             scored = self._first.scored(part)
             if self._fresh is not None:
                 scored = [self._joined(*both) for both in zip(scored, self._fresh.scored(part), strict=True)]
             for query, (rows, scores) in zip(part, scored, strict=True):
-                texts = (self._texts[row] for row in rows[take_turns(scores, limit)].tolist())
+                texts = (self._texts[row] for row in rows[take_turns(scores, limit, turns)].tolist())
                 found.append([(text, fuzz.ratio(query, text)) for text in texts])
         return found
 
@@ -199,10 +203,10 @@ def by_ratio(named: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
     return sorted(named, key=lambda pair: -pair[1])
 
 
-def take_turns(scores: NDArray[np.float32], count: int) -> list[int]:
-    """`count` distinct rows of N, the views naming their best in TURNS; `scores` has shape (len(VIEWS), N)."""
+def take_turns(scores: NDArray[np.float32], count: int, turns: Sequence[str] = TURNS) -> list[int]:
+    """`count` distinct rows of N, the views naming their best in `turns`; `scores` has shape (len(VIEWS), N)."""
     tops = [top_rows(row, count).tolist() for row in scores]
-    places = [VIEWS.index(view) for view in TURNS]
+    places = [VIEWS.index(view) for view in turns]
     taken = [0] * len(VIEWS)
     found: dict[int, None] = {}
     while len(found) < min(count, scores.shape[1]):

@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 
+from jobs import catalogue_references
 from jobs.catalogue_references import FITTED, MinedLookUp, fit, out_of_fold
 from jobs.references import nearest
+from rewrite.encoder import EncoderConfig
+
+pytest.importorskip("faiss")
+pytest.importorskip("symspellpy")
 
 TEXTS = ["play the golden river", "call my mother", "set a timer for ten minutes", "turn off the kitchen light"]
 PAIRS = [
@@ -15,6 +20,12 @@ PAIRS = [
     ("set a dime for ten minutes", TEXTS[2]),
     ("turn of the chicken light", TEXTS[3]),
 ]
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = EncoderConfig(dimensions=32, buckets=4096, steps=20, groups=2, group=2)
+    monkeypatch.setattr(catalogue_references, "ENCODER", small)
 
 
 @pytest.mark.parametrize("name", FITTED)
@@ -53,6 +64,11 @@ def test_spelling_is_corrected_before_the_nearest_text_is_sought() -> None:
     answers = fit("SymSpell, then nearest", texts, []).answer([query])
     assert answers.rewrites == ("please wake me",)
     assert answers.confidence[0] == 100
+
+
+def test_dense_retrieval_works_without_pairs_and_with_one_text_only() -> None:
+    assert fit("dense retrieval", TEXTS, []).answer(["cal my mothr"]).rewrites == (TEXTS[1],)
+    assert fit("dense retrieval", TEXTS[:1], []).answer(["clay the river"]).rewrites == (TEXTS[0],)
 
 
 def test_out_of_fold_answers_know_no_pair_of_their_own_fold() -> None:
