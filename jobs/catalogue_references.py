@@ -26,7 +26,7 @@ from rewrite.noise import ErrorChannel
 Pairs = Sequence[tuple[str, str]]
 """(heard, meant), both normalised."""
 
-ENCODER = EncoderConfig(steps=300)
+ENCODER = EncoderConfig(dimensions=128, steps=300)
 """How the bi-encoder is trained: about half a minute of one core."""
 
 EXACT_BELOW = 200_000
