@@ -84,11 +84,11 @@ def run_steps(
 
 def _run(step: Step, keys: Mapping[str, str], root: Path, paths: Paths) -> Done:
     key = keys[step.name]
-    folder = root / f"{step.name}-{key}"
+    folder, scratch = root / f"{step.name}-{key}", root / f".scratch-{step.name}-{key}"
     if complete(folder):
+        shutil.rmtree(scratch, ignore_errors=True)  # of a kill just after publishing
         return Done(step.name, key, folder, True, 0.0)
     started = time.monotonic()
-    scratch = root / f".scratch-{step.name}-{key}"
     scratch.mkdir(parents=True, exist_ok=True)
     with published(folder) as fresh:
         step.do(fresh, {name: paths[name] for name in step.needs}, scratch)
