@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from selection.attributions import METHOD, AttributionConfig, Target, attribute
 from selection.examples import words
 from selection.model import Nlu
+
+T = TypeVar("T")
 
 
 def throughput(model: Nlu, texts: Sequence[str], rounds: int = 3) -> dict[str, Any]:
@@ -22,14 +24,11 @@ def throughput(model: Nlu, texts: Sequence[str], rounds: int = 3) -> dict[str, A
     config = AttributionConfig(tolerance=float("inf"))
     ours, plain = [], []
     for _ in range(rounds):
-        ours.append(_seconds(lambda: attribute(model, texts, targets, config)))
-        plain.append(_seconds(lambda: plain_loop(model, texts, targets, config.steps)))
-    gap = max(
-        float(np.abs(a.values - b).max())
-        for a, b in zip(
-            attribute(model, texts, targets, config), plain_loop(model, texts, targets, config.steps), strict=True
-        )
-    )
+        took, batched = _timed(lambda: attribute(model, texts, targets, config))
+        ours.append(took)
+        took, single = _timed(lambda: plain_loop(model, texts, targets, config.steps))
+        plain.append(took)
+    gap = max(float(np.abs(a.values - b).max()) for a, b in zip(batched, single, strict=True))
     return {
         "utterances": len(texts),
         "steps": config.steps,
@@ -40,10 +39,10 @@ def throughput(model: Nlu, texts: Sequence[str], rounds: int = 3) -> dict[str, A
     }
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def _timed(work: Callable[[], T]) -> tuple[float, T]:
     start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    done = work()
+    return time.perf_counter() - start, done
 
 
 def plain_loop(model: Nlu, texts: Sequence[str], targets: Sequence[Target], steps: int) -> list[np.ndarray]:

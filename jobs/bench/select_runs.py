@@ -140,7 +140,7 @@ def run(settings: Settings) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 def _time_attributions(world: World, path: Path) -> None:
     """Once for a run; kept beside the cells."""
     if not path.exists():
-        found = throughput(world.model, [u.text for u in world.judged[:128]])
+        found = throughput(world.model, [u.text for u in world.judged[:64]])
         path.write_text(json.dumps(found))
 
 
