@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from serving.job import GONE, Answer, Drop, Hidden, Job, Load, Loaded
+from serving.pace import Pace
 from serving.seats import Hear, Seat
 
 
@@ -19,6 +20,7 @@ class Pool:
         self._opening: dict[tuple[int, str], asyncio.Future[Loaded]] = {}
         self._paths: dict[str, str] = {}
         self._hidden = Hidden()
+        self._pace = Pace()
         self._next_id = 0
         self._stopping = False
         self._ready: set[int] = set()
@@ -39,6 +41,11 @@ class Pool:
     def waiting(self) -> int:
         """Jobs given and not answered."""
         return len(self._answers)
+
+    @property
+    def wait_s(self) -> float:
+        """How long a job given now would wait before it is looked at, from how long looking at one takes."""
+        return min((len(seat.jobs) for seat in self._seats), default=0) * self._pace.seconds
 
     @property
     def seats_ready(self) -> int:
@@ -96,6 +103,8 @@ class Pool:
     def _hear(self, seat: Seat, item: Any) -> None:
         if isinstance(item, Answer):
             seat.jobs.discard(item.job_id)
+            if item.failure is None and not item.by_model:
+                self._pace.note(item.took_ms / 1000, 1)
             future = self._answers.pop(item.job_id, None)
             if future is not None and not future.done():
                 future.set_result(item)

@@ -27,6 +27,9 @@ REASONS = {
 }
 """Why a turn is left alone, besides `rewrite.decision.REASONS`."""
 
+PATIENCE = 0.5
+"""Share of a deadline that may go by before a turn is looked at: more is refused at once."""
+
 STUCK_S = 10.0
 """A turn in the works for so long means that no progress is made."""
 
@@ -85,6 +88,8 @@ class Service:
             raise self._refusal("no_bundle", "unavailable", self.holder.error or "no bundle is loaded yet")
         if self.pool.waiting >= self.config.places:
             raise self._refusal("full", "overloaded", f"{self.config.places} turns are being decided already")
+        if self.pool.wait_s > (deadline - began) * PATIENCE:
+            raise self._refusal("queue", "overloaded", "the queue would take too much of the deadline")
         answer = await self._answer(Job(self.pool.job_id(), bundle.bundle_id, turn, deadline, explain))
         verdict = self._judged(turn, bundle, answer, request_id, began)
         verdict = self._recorded(turn, verdict)

@@ -7,11 +7,12 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from serving.job import CROWDED, FAULT, GONE, LATE, Answer, Drop, Hidden, Job, Load, Loaded
+from serving.pace import Pace
 
 if TYPE_CHECKING:
     from serving.engine import Engine
@@ -34,20 +35,6 @@ class Waiting:
     needs: Any = None
     model_s: float = 0.0
     asked: bool = False
-
-
-@dataclass
-class Pace:
-    """How long the model takes for one turn, as a moving mean, seconds."""
-
-    seconds: float = 0.0
-    _seen: int = field(default=0, repr=False)
-
-    def note(self, seconds: float, turns: int) -> None:
-        """Learn from one forward."""
-        self._seen += 1
-        share = max(0.2, 1 / self._seen)
-        self.seconds += share * (seconds / turns - self.seconds)
 
 
 class Worker:

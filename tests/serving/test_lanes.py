@@ -9,7 +9,8 @@ import pytest
 
 from rewrite.turn import Turn
 from serving.job import CROWDED, FAULT, GONE, LATE, Answer, Drop, Hidden, Job, Load, Loaded
-from serving.worker import Pace, Worker
+from serving.pace import Pace
+from serving.worker import Worker
 from tests.serving.fakes import RuleEngine, Rules, service
 
 RULES = Rules(
@@ -158,6 +159,23 @@ def test_turns_beyond_the_places_are_refused_at_once(tmp_path: Path) -> None:
         for thread in asked:
             thread.join()
         assert running.text("a") == "A"
+
+
+def test_a_queue_that_would_take_too_much_of_the_deadline_is_not_joined(tmp_path: Path) -> None:
+    rules = Rules("b1", {"m": "M", "a": "A"}, modelled=["m"], model_s=0.5)
+    with service(tmp_path, rules) as running:
+        running.text("a")
+        running.service.pool._pace.seconds = 0.2  # as if looking at one turn took so long
+        asked = [threading.Thread(target=running.rewrite, args=("m",)) for _ in range(2)]
+        for thread in asked:
+            thread.start()
+        while running.service.pool.waiting < 2:
+            time.sleep(0.005)
+        refused = running.rewrite("a", deadline_ms=400)
+        assert (refused.status_code, refused.json()["detail"][:9]) == (429, "the queue")
+        assert running.text("a", deadline_ms=5000) == "A"
+        for thread in asked:
+            thread.join()
 
 
 def test_a_turn_that_takes_too_long_is_answered_504_in_time(tmp_path: Path) -> None:
