@@ -163,7 +163,7 @@ _LOCAL = {
     # Errors only, from Java's first line on: a level set on the session comes too late for most warnings.
     "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_LOG_SETTINGS.as_uri()}",
     # What is summed over parts is small, and a task costs more than a few thousand rows; 200 are for clusters.
-    "spark.sql.shuffle.partitions": "16",
+    "spark.sql.shuffle.partitions": "8",
 }
 
 
