@@ -1,7 +1,8 @@
 """Texts by the million: vectors in an inverted file say which few hundred are worth comparing with a query.
 
 FAISS is an extra (`retrieval`) and imported when an index is built; a build for CUDA is used the same way.
-Source: Sivic & Zisserman (2003), as IndexIVFScalarQuantizer in FAISS; inner products of unit vectors, a byte a number.
+Source: André et al. (2015), as IndexIVFPQFastScan in FAISS: half a byte for every two numbers of a unit vector,
+compared in registers. On a GPU, which has no such index, a byte a number (IndexIVFScalarQuantizer).
 """
 
 from collections.abc import Sequence
@@ -20,8 +21,8 @@ POOL = 1000
 SOUNDED = 200
 """... and of those the nearest by ratio, whose sound is compared too."""
 
-PROBES = 64
-"""Lists of the inverted file that are read for a query."""
+PROBES, PROBED_SHARE = 64, 0.16
+"""Lists of the inverted file that are read for a query: so many, or this share of them if that is more."""
 
 EXACT_BELOW = 10_000
 """Texts from which on not all vectors are compared."""
@@ -66,7 +67,7 @@ class VectorIndex:
         import faiss
 
         self._encoder = encoder
-        self._index = _empty(encoder, texts, exact_below)
+        self._index = _empty(encoder, texts, exact_below, on_gpu)
         for start in range(0, len(texts), ENCODED_AT_ONCE):
             self._index.add(encoder.encode(texts[start : start + ENCODED_AT_ONCE]))
         if on_gpu:
@@ -74,7 +75,7 @@ class VectorIndex:
                 raise ValueError("FAISS sees no GPU; is faiss-gpu installed in place of faiss-cpu, and a device free?")
             self._index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, self._index)
         if hasattr(self._index, "nprobe"):
-            self._index.nprobe = PROBES
+            self._index.nprobe = max(PROBES, int(PROBED_SHARE * self._index.nlist))
 
     def search(self, queries: Sequence[str], count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Inner products and rows, both (Q, count), best first; rows are -1 where there are no more."""
@@ -89,7 +90,7 @@ class VectorIndex:
         return int(faiss.serialize_index(index).nbytes)
 
 
-def _empty(encoder: TextEncoder, texts: Sequence[str], exact_below: int) -> Any:
+def _empty(encoder: TextEncoder, texts: Sequence[str], exact_below: int, on_gpu: bool) -> Any:
     """A trained index without rows."""
     import faiss
 
@@ -98,8 +99,14 @@ def _empty(encoder: TextEncoder, texts: Sequence[str], exact_below: int) -> Any:
         return faiss.IndexFlatIP(dimensions)
     lists = int(np.clip(len(texts) // TEXTS_PER_LIST, 16, 2048))
     quantiser = faiss.IndexFlatIP(dimensions)
-    kind = faiss.ScalarQuantizer.QT_8bit
-    index = faiss.IndexIVFScalarQuantizer(quantiser, dimensions, lists, kind, faiss.METRIC_INNER_PRODUCT)
+    index: Any
+    if on_gpu or dimensions % 2:
+        kind = faiss.ScalarQuantizer.QT_8bit
+        index = faiss.IndexIVFScalarQuantizer(quantiser, dimensions, lists, kind, faiss.METRIC_INNER_PRODUCT)
+    else:
+        metric = faiss.METRIC_INNER_PRODUCT
+        index = faiss.IndexIVFPQFastScan(quantiser, dimensions, lists, dimensions // 2, 4, metric)
+        index.by_residual = False
     index.cp.niter, index.cp.max_points_per_centroid = 8, TRAINED_PER_LIST
     step = max(1, len(texts) // (TRAINED_PER_LIST * lists))
     index.train(encoder.encode(texts[::step]))

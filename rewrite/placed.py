@@ -59,7 +59,10 @@ class PlacedPairs:
         values, directions = np.linalg.eigh(sample.T @ sample)
         # the fourth root tells rare directions a little better apart; a full whitening would be mostly noise
         scale = np.maximum(values, values[-1] * 1e-6) ** -WHITENED if len(texts) else np.ones_like(values)
-        self._table = np.ascontiguousarray((wide @ (directions * scale)[:, ::-1][:, :dimensions]), dtype=np.float32)
+        main = wide @ (directions * scale)[:, ::-1][:, :dimensions]
+        # turned at random, all numbers of a vector tell about as much, and can be shortened alike
+        turned = np.linalg.qr(rng.standard_normal((dimensions, dimensions)))[0]
+        self._table = np.ascontiguousarray(main @ turned, dtype=np.float32)
 
     @property
     def dimensions(self) -> int:
