@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from selection.examples import Utterance
-from tests.selection.grammar import utterances
+from tests.selection.grammar import ROOMS, utterances
 
 
 def row(utterance: Utterance, **other: Any) -> dict[str, Any]:
@@ -30,11 +30,7 @@ def train_file(folder: Path) -> Path:
 
 def held_out_file(folder: Path) -> Path:
     """Rows that a model trained on the grammar reads wrong, and some that it reads right."""
-    wrong = [
-        Utterance(f"{hush} in the {room} please", "alarm", "alarm_stop")
-        for hush in ("hush", "hush it")
-        for room in "abc"
-    ]
+    wrong = [Utterance(f"turn it hush in the {room}", "alarm", "alarm_stop") for room in (*ROOMS, "garden", "loft")]
     return write_parquet(folder / "held.parquet", [row(u, text=u.text) for u in [*wrong, *utterances()[::4]]])
 
 
@@ -56,7 +52,9 @@ def mined_folder(folder: Path) -> Path:
     """The two tables of a mining run that selection reads."""
     mined = folder / "mined"
     turns, pairs = [], []
-    for at, text in enumerate(["hush", "hush please", "be quiet in the hall", "play red sun by mika", "hush hush"]):
+    for at, text in enumerate(
+        ["hush", "turn it hush in the room", "be quiet in the hall", "play red sun by mika", "hush hush"]
+    ):
         intent, domain = ("play", "music") if "play" in text else ("alarm_stop", "alarm")
         pairs.append({"source": f"x{at}", "target": text, "kind": "rewording" if at != 4 else "new"})
         turns += [

@@ -113,8 +113,9 @@ def test_select_and_retrain(base: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert "heard with too little confidence" in out
     assert "no second turn of a reformulation" in out
     rows = [json.loads(line) for line in picked.read_text().splitlines()]
-    assert {row["text"] for row in rows} <= {"hush", "hush please"}
-    assert rows[0]["words"][0][0] in ("hush", "please")
+    blamed = {row["text"]: [word for word, _ in row["words"]] for row in rows}
+    assert blamed.keys() <= {"hush", "turn it hush in the room"}
+    assert {"turn", "in", "the"} & set(blamed["turn it hush in the room"])
     assert "completeness error" in page.read_text()
 
     new, report = tmp_path / "new", tmp_path / "gate.json"
