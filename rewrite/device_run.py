@@ -18,6 +18,8 @@ from rewrite.replayed import Replayed, Watch
 from rewrite.run import Budget, Plan
 from rewrite.trie_build import WIDEST, Array
 
+_CACHE_BYTES, _LEAST_ROWS, _MOST_ROWS = 2 << 30, 1 << 10, 1 << 15
+
 
 @dataclass(frozen=True)
 class DevicePacking:
@@ -34,7 +36,7 @@ class DevicePacking:
 
     width: int = 16
     chain: int = 4
-    open: int = 512
+    open: int = 1024
     rows: int = 4096
     ahead: int = 4
     depth_credit: float = 0.5
@@ -44,6 +46,12 @@ class DevicePacking:
             raise ValueError(f"sizes must be positive and rows at least width * chain, got {self}")
         if self.width > WIDEST:
             raise ValueError(f"width must be at most {WIDEST}, got {self.width}")
+
+    @classmethod
+    def of(cls, cache: TreeCache, queries: int) -> "DevicePacking":
+        """As many cache rows a query as the batch has room for in 2 GiB."""
+        row_bytes = sum(rows.shape[1] * rows.element_size() for rows in cache.kv)
+        return cls(rows=int(np.clip(_CACHE_BYTES // (row_bytes * queries), _LEAST_ROWS, _MOST_ROWS)))
 
 
 @dataclass

@@ -30,7 +30,7 @@ class Packing:
         ahead_of_all: the same where all members are asked for.
     """
 
-    width: int = 64
+    width: int = 128
     width_early: int = 6
     leaders: int = 2
     chain: int = 32
@@ -111,6 +111,15 @@ class _Chain:
         tail = None if self.tail is None else self.tail[rows]
         return _Chain(self.paths.pick(rows), parent, size, start, done, member, tail)
 
+    def beside(self, other: "_Chain") -> "_Chain":
+        """These chains, without tails, and the others."""
+        parent, size, start, done, member = (
+            np.concatenate([getattr(self, x), getattr(other, x)]) for x in ("parent", "size", "start", "done", "member")
+        )
+        none = np.full((len(self.size), TAIL), -1)
+        tail = None if other.tail is None else np.concatenate([none, other.tail])
+        return _Chain(_joined([self.paths, other.paths]), parent, size, start, done, member, tail)
+
     def follow(self, before: Array, forest: Forest) -> None:
         """Set `tail`, given the tails [R, 3] before these chains."""
         self.tail = np.empty_like(before)
@@ -166,11 +175,13 @@ def plan_step(paths: Paths, limit: Array, ahead: Ahead, forest: Forest, start_id
         parent = ends[parent]
         branch.append(first + parent)
         child.append(node)
-        if guesses:
-            chosen, lower = _guessed(last, leads, parent, node, guess, ahead.guide, forest)
-            leads = np.ones(len(chosen), bool)
-        else:
-            chosen, lower = _next_generation(last, parent, node, whole, forest)
+        chosen, lower = _next_generation(last, parent, node, whole, forest)
+        if guesses:  # other queries than those that are run whole
+            guessed, followed = _guessed(last, leads, parent, node, guess, ahead.guide, forest)
+            leads = np.repeat([False, True], [len(chosen), len(guessed)])
+            if len(guessed):
+                lower = followed if not len(chosen) else lower.beside(followed)
+            chosen = np.concatenate([chosen, guessed])
         first += len(last.size)
         rows = np.full(len(node), -1)
         rows[chosen] = first + np.arange(len(chosen))

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rewrite.decoder import TreeDecoder
+from rewrite.decoder import TreeCache, TreeDecoder
 from rewrite.decoders import tree_decoder
 from rewrite.device_run import DevicePacking, DeviceRun
 from rewrite.expand import Packing
@@ -107,7 +107,7 @@ def search(
         decoder = tree_decoder(model)
         plan.check(decoder)
         cache = decoder.encode(model, input_ids, mask, encoder_states)
-        how = packing or _suited(mask.device, decoder, plan, k)
+        how = packing or _suited(mask.device, decoder, cache, plan, k)
         budget, proving, start_id = Budget(max_forwards, max_ms), min(k, prove or k), _start_id(model)
         run: Run | DeviceRun
         if isinstance(how, DevicePacking):
@@ -121,12 +121,14 @@ def search(
     return _candidates(run, plan, queries, k)
 
 
-def _suited(device: torch.device, decoder: TreeDecoder, plan: Plan, k: int) -> Packing | DevicePacking:
+def _suited(
+    device: torch.device, decoder: TreeDecoder, cache: TreeCache, plan: Plan, k: int
+) -> Packing | DevicePacking:
     """On the device, unless one forward is enough for all, or the decoder has to be driven from the host."""
     packing = Packing.of(device.type)
     if device.type != "cuda" or not decoder.keeps_rows or packing.takes_whole(plan.tokens, plan.members, k).all():
         return packing
-    return DevicePacking()
+    return DevicePacking.of(cache, len(plan.tokens))
 
 
 @contextmanager

@@ -23,10 +23,11 @@ def cost(model: Any, input_ids: Tensor, attention_mask: Tensor, trie: TokenTrie,
     Shapes are fixed, so that a step costs the same whatever it finds; the device is awaited before and after, not
     between, steps. On CUDA both are replayed graphs.
     """
-    device, packing = input_ids.device, DevicePacking()
+    device = input_ids.device
     decoder = tree_decoder(model)
     plan = Plan.of([[trie]] * len(input_ids))
     cache = decoder.encode(model, input_ids, attention_mask)
+    packing = DevicePacking.of(cache, len(input_ids))
     start_id = int(model.config.decoder_start_token_id)
     run = DeviceRun(decoder, cache, plan, k, k, Budget(_WARM + _TIMED + 1, None), packing, start_id, device)
     run.advance()

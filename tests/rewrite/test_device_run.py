@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rewrite import forest
-from rewrite.decoder import BartDecoder, T5Decoder, TreeDecoder
+from rewrite.decoder import BartDecoder, T5Decoder, TreeCache, TreeDecoder
 from rewrite.device_forest import DeviceForest
 from rewrite.device_run import DevicePacking, DeviceRun
 from rewrite.run import Budget, Plan
@@ -141,6 +141,16 @@ def test_sizes_that_cannot_work_are_told() -> None:
         DevicePacking(width=8, chain=4, rows=31)
     with pytest.raises(ValueError, match="width must be at most 256"):
         DevicePacking(width=257)
+
+
+def test_cache_rows_are_as_many_as_there_is_room_for() -> None:
+    def rows(inner: int, queries: int) -> int:
+        cache = TreeCache([torch.zeros(1, 2 * inner, device="meta")] * 2, [], None)
+        return DevicePacking.of(cache, queries).rows
+
+    assert rows(64, 1) == 1 << 15
+    assert rows(64, 256) == (2 << 30) // (2 * 128 * 4 * 256)
+    assert rows(4096, 256) == 1 << 10
 
 
 def test_the_forest_on_the_device_answers_as_the_one_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:

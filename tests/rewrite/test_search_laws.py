@@ -107,6 +107,16 @@ def test_a_small_set_is_scored_in_one_forward() -> None:
     assert {c.token_ids for c in found[0]} == set(map(tuple, members))
 
 
+def test_a_small_set_is_scored_in_one_forward_beside_a_large_one() -> None:
+    rng = np.random.default_rng(11)
+    small, large = random_members(rng, 6), random_members(rng, 300)
+    ids, mask = queries(rng, [5, 4])
+    tries = [[TokenTrie.build(small)], [TokenTrie.build(large)]]
+    found = search(model_of("bart"), ids, mask, tries=tries, k=6, max_forwards=1)
+    assert {c.token_ids for c in found[0]} == set(map(tuple, small))
+    assert all(c.proved for c in found[0])
+
+
 def test_proving_fewer_than_k_costs_no_more() -> None:
     rng = np.random.default_rng(9)
     members = random_members(rng, 300, alphabet=9)
