@@ -45,6 +45,7 @@ class Worker:
         self._say = say
         self._model_batch = model_batch
         self._engines: dict[str, Engine] = {}
+        self._changing = threading.Lock()
         self._hidden = Hidden()
         self._inbox: SimpleQueue[Any] = SimpleQueue()
         self._model_inbox: SimpleQueue[Waiting | None] = SimpleQueue()
@@ -81,7 +82,8 @@ class Worker:
             elif isinstance(item, Hidden):
                 self._hide(item)
             elif isinstance(item, Drop):
-                self._engines = {name: engine for name, engine in self._engines.items() if name in item.keep}
+                with self._changing:  # a load may end at this very moment
+                    self._engines = {name: engine for name, engine in self._engines.items() if name in item.keep}
                 release_memory()
 
     def _hide(self, hidden: Hidden) -> None:
@@ -206,7 +208,8 @@ class Worker:
             engine.warm()
         except Exception as error:  # whatever is wrong with a bundle, the one in force stays
             return Loaded(load.path, error=f"{type(error).__name__}: {error}")
-        self._engines = {**self._engines, engine.bundle_id: engine}
+        with self._changing:
+            self._engines = {**self._engines, engine.bundle_id: engine}
         if self._hidden.epoch > load.hidden.epoch:  # an order came while it was being opened
             engine.hide(self._hidden)
         return Loaded(load.path, engine.bundle_id, engine.facts)
