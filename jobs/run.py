@@ -58,7 +58,8 @@ def run(
     nlu_held_out: Annotated[Path | None, typer.Option(help="Labelled rows for the NLU's gate.")] = None,
     nlu_text: Annotated[str | None, typer.Option(help="Column of the held-out rows' text.")] = None,
     min_users: Annotated[int, typer.Option(help="Distinct users a text must have worked for to be global.")] = 5,
-    steps: Annotated[int, typer.Option(min=0, help="Training steps of the generator; 0 trains none.")] = 2500,
+    steps: Annotated[int, typer.Option(min=0, help="Training steps of the generator; 0 takes it as it is.")] = 0,
+    model: Annotated[str, typer.Option(help="Where the generator starts, as of `reprise learn`.")] = "base",
     harm: Annotated[float, typer.Option(min=0, max=1, help="Share of good turns that may be rewritten wrong.")] = 0.002,
     replayed: Annotated[int, typer.Option(min=100, help="Held-back turns to compare bundles on, about.")] = 2_000,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
@@ -88,7 +89,7 @@ def run(
     plan = Plan(
         tuple(logs),
         MineConfig(min_users=min_users),
-        LearnConfig(steps=steps, harm=harm, seed=seed, threads=threads),
+        LearnConfig(steps, None if model == "none" else model, harm, seed, threads),
         Limits.read(gates),
         replayed=replayed,
         incidents=incidents,

@@ -34,7 +34,7 @@ def config(start: Path, seed: int = 0) -> LearnConfig:
     return LearnConfig(steps=2, model=str(start), harm=1.0, seed=seed, threads=1)
 
 
-NO_MODEL = LearnConfig(steps=0, harm=1.0, threads=1)
+NO_MODEL = LearnConfig(model=None, harm=1.0, threads=1)
 
 
 def test_learning_twice_with_one_seed_gives_one_bundle(mined: Path, start: Path, bundle: Path, tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ LIMITS = "rows = 500\nright_of_known = 0.1\nharm = 0.05\nlatency_p95_ms = 60000\
 
 def command(logs: Path, registry: Path) -> list[str]:
     settings = [
-        "--steps",
-        "0",
+        "--model",
+        "none",
         "--min-users",
         "2",
         "--replayed",
