@@ -1,4 +1,4 @@
-"""One turn of the loop every night, called from Airflow; the work, its steps and their resuming are in `reprise run`."""
+"""One turn of the loop every night, called from Airflow; steps and their resuming are in `reprise run`."""
 
 from datetime import datetime, timedelta
 
