@@ -1,9 +1,13 @@
 """Fixtures that many tests share. The Spark session starts only for a test that asks for it."""
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+# py4j says goodbye when Python ends, to a stream that pytest has closed by then.
+logging.getLogger("py4j").setLevel(logging.WARNING)
 
 
 @pytest.fixture(scope="session")
