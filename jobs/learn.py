@@ -32,13 +32,13 @@ class LearnConfig:
     """What `learn` is told.
 
     `model` is where the generator starts: "base", the model that ships; "scratch", random weights; a path or a hub
-    name; None does without a generator, as does "base" where none ships and there are no steps. `steps` of training
-    follow, 0 for none. Trained long on a small log, a generator knows its pairs by heart, which looks better on
-    held-back history than it is on queries that are new.
+    name; None does without a generator, or starts from the base if there are steps. `steps` of training
+    follow, 0 for none. A log's few queries come again and again, so what a generator says of them can look better on
+    held-back history than it is on queries that are new: measure before you use one.
     """
 
     steps: int = 0
-    model: str | None = "base"
+    model: str | None = None
     harm: float = 0.002
     seed: int = 0
     threads: int = 1
@@ -50,11 +50,11 @@ def learn(
     mined: Annotated[Path, typer.Argument(help="Run directory of `reprise mine`.")],
     out: Annotated[Path, typer.Option(help="Bundle to write.")],
     steps: Annotated[
-        int, typer.Option(min=0, help="Training steps of 64 pairs, about 0.5 s each; 0 takes the model as it is.")
+        int, typer.Option(min=0, help="Training steps of 64 pairs, about 0.5 s each, from --model or the base.")
     ] = 0,
     model: Annotated[
-        str, typer.Option(help="Where the generator starts: base, scratch, a path, a hub name to download, or none.")
-    ] = "base",
+        str, typer.Option(help="Where the generator starts: base, scratch, a path or a hub name; none does without.")
+    ] = "none",
     harm: Annotated[float, typer.Option(min=0, max=1, help="Share of good turns that may be rewritten wrong.")] = 0.002,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = default_threads(),
@@ -216,22 +216,28 @@ def _start(config: LearnConfig) -> "Generator | None":
     """The generator before any training; None where the config does without one."""
     from rewrite.generator import Generator, GeneratorConfig
 
-    if config.model is None or (config.model == "base" and not BASE.exists() and not config.steps):
+    model = _model(config)
+    if model is None:
         return None
-    if config.model == "base" and BASE.exists():
+    if model == "base" and BASE.exists():
         return Generator.load(BASE)
-    if config.model in ("base", "scratch"):
+    if model in ("base", "scratch"):
         if not config.steps:
             raise ValueError("a generator from random weights needs training: got --steps 0; expected some thousands")
         return Generator.build(GeneratorConfig(), config.seed)
-    return Generator.load(config.model)
+    return Generator.load(model)
+
+
+def _model(config: LearnConfig) -> str | None:
+    """Where the generator starts: the base model, if training is asked for and nothing else is named."""
+    return "base" if config.model is None and config.steps else config.model
 
 
 def _training(config: LearnConfig) -> "TrainingConfig":
     """From random weights: fast, and easy queries first. From a trained model: slower, and the real thing at once."""
     from rewrite.training import TrainingConfig
 
-    if config.model == "scratch" or (config.model == "base" and not BASE.exists()):
+    if _model(config) == "scratch" or (_model(config) == "base" and not BASE.exists()):
         return TrainingConfig(steps=config.steps, seed=config.seed)
     return TrainingConfig(steps=config.steps, seed=config.seed, learning_rate=1e-3, light_share=0.05)
 
