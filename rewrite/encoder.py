@@ -107,7 +107,7 @@ class Encoder:
         """Write the table as safetensors, half precision."""
         from safetensors.numpy import save_file
 
-        save_file({"table": self.table.astype(np.float16)}, path)
+        save_file({"table": np.ascontiguousarray(self.table, dtype=np.float16)}, path)
 
     @classmethod
     def load(cls, path: Path) -> "Encoder":

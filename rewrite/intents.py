@@ -52,7 +52,9 @@ class IntentModel:
     def save(self, folder: Path) -> None:
         """Write intents.safetensors (half precision) and intents.txt."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({"weights": self.weights.astype(np.float16), "bias": self.bias}, str(folder / "intents.safetensors"))
+        # safetensors writes memory as it lies, whatever its strides say
+        weights = np.ascontiguousarray(self.weights, dtype=np.float16)
+        save_file({"weights": weights, "bias": np.ascontiguousarray(self.bias)}, str(folder / "intents.safetensors"))
         (folder / "intents.txt").write_text("\n".join(self.intents) + "\n")
 
     @classmethod
