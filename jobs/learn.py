@@ -33,8 +33,7 @@ class LearnConfig:
 
     `model` is where the generator starts: "base", the model that ships; "scratch", random weights; a path or a hub
     name; None does without a generator, or starts from the base if there are steps. `steps` of training
-    follow, 0 for none. A log's few queries come again and again, so what a generator says of them can look better on
-    held-back history than it is on queries that are new: measure before you use one.
+    follow, 0 for none.
     """
 
     steps: int = 0
