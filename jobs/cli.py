@@ -54,7 +54,6 @@ app.command("serve-key")(serve.serve_key)
 app.command("forget")(serve.forget)
 app.command("block")(serve.block)
 app.command("rollback")(bundles.rollback)
-app.add_typer(bench.app, name="bench")
 app.add_typer(config.app, name="config")
 app.add_typer(bench.app, name="bench")
 
