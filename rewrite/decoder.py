@@ -15,51 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rewrite.packed import Packed, split_heads
+
 _CACHE_ROWS = 2048
-
-
-@dataclass
-class Packed:
-    """T tokens to run in G groups that attend to the same cache rows: at most Q tokens and U rows a group.
-
-    A group is a query; or, where all groups have Q tokens, anything that lies within one.
-
-    Attributes:
-        token_ids, positions: [T].
-        slot: [T] group * Q + place among the group's tokens; None where that is 0 ... T - 1.
-        width: Q.
-        key_rows: [G, U] cache rows, new ones among them; 0 beyond the last.
-        attend: [G, Q, U] whether a token sees a row: its ancestors and itself.
-        key_positions: [G, U].
-        path, row: [R, D] cache rows of R paths by position, and [T] the path each token is on.
-        deepest: no position reaches this.
-        new_rows: [T] where the cache keeps the tokens; None for the next T free rows.
-    """
-
-    token_ids: Tensor
-    positions: Tensor
-    slot: Tensor | None
-    width: int
-    key_rows: Tensor
-    attend: Tensor
-    key_positions: Tensor
-    path: Tensor
-    row: Tensor
-    deepest: int
-    new_rows: Tensor | None = None
-
-    def spread(self, values: Tensor, groups: int) -> Tensor:
-        """[T, ...] -> [G, Q, ...], zero where a group has fewer tokens; without `slot`, into any number of groups."""
-        if self.slot is None:
-            return values.view(groups, -1, *values.shape[1:])
-        shape = (groups, self.width, *values.shape[1:])
-        flat = values.new_zeros(shape[0] * shape[1], *values.shape[1:])
-        return flat.index_copy_(0, self.slot, values).view(shape)
-
-    def gather(self, values: Tensor) -> Tensor:
-        """[G, Q, H] -> [T, H]."""
-        flat = values.reshape(-1, values.shape[2])
-        return flat if self.slot is None else flat.index_select(0, self.slot)
 
 
 @dataclass
@@ -165,7 +123,7 @@ class _CachedDecoder(TreeDecoder):
     def _cache(self, model: Any, states: Tensor, mask: Tensor, bias: Tensor | None) -> TreeCache:
         cross = []
         for project in self.cross:
-            key, value = (_heads(part, self.heads) for part in project(states).chunk(2, -1))
+            key, value = (split_heads(part, self.heads) for part in project(states).chunk(2, -1))
             cross.append((key, value))
         inner = cross[0][0].shape[1] * cross[0][0].shape[3]
         return TreeCache([states.new_empty(_CACHE_ROWS, 2 * inner) for _ in cross], cross, bias)
@@ -173,34 +131,15 @@ class _CachedDecoder(TreeDecoder):
     def _attend_path(
         self, qkv: Tensor, layer: int, place: slice | Tensor, cache: TreeCache, p: Packed, bias: Tensor
     ) -> Tensor:
-        """Attend to ancestors. `qkv` [T, 3 * inner]; returns [T, inner]."""
+        """Attend to ancestors. `qkv` [T, 3 * inner], `bias` [1 or heads, N]; returns [T, inner]."""
         inner = qkv.shape[1] // 3
         stored = cache.kv[layer]
         stored[place] = qkv[:, inner:]
-        kv = stored.index_select(0, p.key_rows.view(-1)).view(*p.key_rows.shape, 2 * inner)
-        return self._attend(
-            qkv[:, :inner], _heads(kv[..., :inner], self.heads), _heads(kv[..., inner:], self.heads), bias, p
-        )
+        return p.groups.attend_own(qkv[:, :inner], stored.index_select(0, p.key_rows), bias, self.heads, self.scale)
 
     def _attend_encoder(self, query: Tensor, layer: int, cache: TreeCache, p: Packed) -> Tensor:
         """Attend to the encoder states of the own query. `query` and result [T, inner]."""
-        return self._attend(query, *cache.cross[layer], cache.cross_bias, p)
-
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, p: Packed) -> Tensor:
-        spread = _heads(p.spread(query, len(key)), self.heads)
-        out = F.scaled_dot_product_attention(spread, key, value, attn_mask=bias, scale=self.scale)
-        return p.gather(out.transpose(1, 2).flatten(2))
-
-
-def _heads(rows: Tensor, heads: int) -> Tensor:
-    """[B, T, inner] -> [B, heads, T, inner / heads]."""
-    return rows.view(*rows.shape[:2], heads, rows.shape[2] // heads).transpose(1, 2)
-
-
-def _hard_bias(attend: Tensor, dtype: torch.dtype) -> Tensor:
-    """[G, 1, Q, U] 0 where attended, else -inf."""
-    bias = torch.zeros(attend.shape, dtype=dtype, device=attend.device)
-    return bias.masked_fill_(~attend, -math.inf).unsqueeze(1)
+        return p.groups.attend_encoder(query, *cache.cross[layer], cache.cross_bias, self.scale)
 
 
 class BartDecoder(_CachedDecoder):
@@ -231,7 +170,7 @@ class BartDecoder(_CachedDecoder):
             hidden = hidden * self.embed_scale
         hidden = self.embed_norm(hidden + self.position_rows[packed.positions])
         place = cache.reserve(packed)
-        bias = _hard_bias(packed.attend, hidden.dtype)
+        bias = packed.hard_bias(hidden.dtype)
         for index, block in enumerate(self.blocks):
             qkv = self.own[index](self._before(hidden, block.own_norm))
             attended = block.own_out(self._attend_path(qkv, index, place, cache, packed, bias))
@@ -284,8 +223,8 @@ class T5Decoder(_CachedDecoder):
     def step(self, cache: TreeCache, packed: Packed) -> Tensor:
         hidden: Tensor = self.embed(packed.token_ids)
         place = cache.reserve(packed)
-        hard = bias = _hard_bias(packed.attend, hidden.dtype)
-        distance = packed.spread(packed.positions, len(packed.key_rows))[:, :, None] - packed.key_positions[:, None, :]
+        hard = bias = packed.hard_bias(hidden.dtype)
+        distance = packed.distances()
         for index, layer in enumerate(self.blocks):
             own, cross = layer[0].SelfAttention, layer[1].EncDecAttention
             if own.has_relative_attention_bias:  # only the first layer of T5 has a table, every layer of UMT5
@@ -298,7 +237,7 @@ class T5Decoder(_CachedDecoder):
         return self.head(self.final_norm(hidden) * self.rescale).float()
 
     def _relative_bias(self, own: Any, distance: Tensor, deepest: int) -> Tensor:
-        """[G, heads, Q, U] of the distances [G, Q, U], clamped to 0 ... deepest - 1."""
+        """[heads, N] of the distances [N], clamped to 0 ... deepest - 1."""
         distance = distance.clamp(0, deepest - 1)
         back = -torch.arange(deepest, device=distance.device)
         buckets = {
@@ -307,7 +246,7 @@ class T5Decoder(_CachedDecoder):
         }
         other = {} if self.umt5 else {"bidirectional": False, **buckets}
         by_distance: Tensor = own.relative_attention_bias(own._relative_position_bucket(back, **other))
-        return by_distance[distance].permute(0, 3, 1, 2)
+        return by_distance.T[:, distance]
 
 
 def _scales_output(config: Any) -> bool:

@@ -8,7 +8,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from rewrite.decoder import BartDecoder, Packed, T5Decoder, TreeCache, TreeDecoder
+from rewrite.decoder import BartDecoder, T5Decoder, TreeCache, TreeDecoder
+from rewrite.packed import Even, Packed
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,11 +43,10 @@ class ReplayDecoder(TreeDecoder):
         assert cache.mask is not None
         cache.size += len(packed.token_ids)
         cache.tokens = torch.cat([cache.tokens, packed.token_ids])
-        query = torch.zeros_like(packed.row) if packed.slot is None else packed.slot // packed.width
-        query_of_row = query.new_zeros(len(packed.path)).index_copy_(0, packed.row, query)
+        owner = packed.row.new_zeros(len(packed.path)) if packed.owner is None else packed.owner
         output = cache.model(
-            encoder_outputs=(cache.states[query_of_row],),
-            attention_mask=cache.mask[query_of_row],
+            encoder_outputs=(cache.states[owner],),
+            attention_mask=cache.mask[owner],
             decoder_input_ids=cache.tokens[packed.path],
             use_cache=False,
         )
@@ -111,10 +111,8 @@ def _agrees(model: Any, decoder: TreeDecoder) -> bool:
     source = torch.arange(4, device=device)[None] % decoder.vocabulary
     path = torch.arange(5, device=device) * 7 % decoder.vocabulary
     places = torch.arange(5, device=device)
-    packed = Packed(
-        path, places, None, 5, places[None], places <= places[None, :, None],
-        places[None], places[None], torch.zeros_like(places), 5,
-    )  # fmt: skip
+    attend = (places <= places[:, None]).flatten()
+    packed = Packed(path, places, places, places, attend, Even(1, 5, 5), places[None], torch.zeros_like(places), 5)
     with torch.inference_mode():
         ours = decoder.step(decoder.encode(model, source, torch.ones_like(source)), packed)
         own = model(input_ids=source, attention_mask=torch.ones_like(source), decoder_input_ids=path[None]).logits[0]

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rewrite.decoder import Packed, TreeCache, TreeDecoder
+from rewrite.decoder import TreeCache, TreeDecoder
 from rewrite.device_forest import DeviceForest
+from rewrite.packed import Even, Packed
 from rewrite.replayed import Replayed, Watch
 from rewrite.run import Budget, Plan
 from rewrite.trie_build import WIDEST, Array
@@ -236,11 +237,13 @@ class DeviceRun:
         token_ids = torch.where(first, self.start_id, self.forest.token(chains.place))
         path = chains.path[..., :-1].flatten(0, 1).contiguous()
         places = torch.arange(path.shape[1], device=self.device)
-        attend = places <= chains.position.view(-1, chain, 1)
-        group = torch.arange(queries * width, device=self.device).repeat_interleave(chain)
+        attend = (places <= chains.position.view(-1, chain, 1)).flatten()
+        groups = torch.arange(queries * width, device=self.device)
         token_ids, position, rows = (x.view(-1) for x in (token_ids, chains.position, chains.rows))
-        key_positions = places.expand_as(path)
-        return Packed(token_ids, position, None, chain, path, attend, key_positions, path, group, path.shape[1], rows)
+        return Packed(
+            token_ids, position, path.view(-1), places.repeat(len(path)), attend,
+            Even(len(path), chain, path.shape[1]), path, groups.repeat_interleave(chain), path.shape[1], new_rows=rows,
+        )  # fmt: skip
 
     def absorb(self, chains: _Chains, logits: Tensor) -> None:
         """Take in what the forward says: members, longer paths, and the bounds of what finds no room."""

@@ -67,7 +67,7 @@ class Step:
         generation: first row of each generation, and R.
         size: [R] tokens to run.
         done: [R] the node's label ends with this chain; member: [R] the node is a member: eos is scored, not run.
-        row, column, position, token_ids: [T].
+        row, column, position, token_ids: [T], by ascending query.
         forced: [F] tokens with one successor; forced_id: [F] the successor.
         branch: [C] row at whose end a child begins; child: [C] its node; child_id: [C] its first token;
         child_row: [C] the row that runs it in this same step, or -1.
@@ -246,8 +246,9 @@ def _lay_out(
         np.concatenate([getattr(chain, name) for chain in chains])
         for name in ("size", "start", "done", "member", "parent")
     )
-    row = np.repeat(np.arange(len(size)), size)
-    column = ragged_range(np.zeros_like(size), size)
+    rows = paths.query.argsort(kind="stable")
+    row = np.repeat(rows, size[rows])
+    column = ragged_range(np.zeros_like(size), size[rows])
     label_offset = paths.item[row, OFFSET] + column
     place = start[row] + label_offset
     token_ids = forest.token(np.maximum(place, 0))

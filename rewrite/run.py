@@ -7,13 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rewrite.decoder import Packed, TreeCache, TreeDecoder
+from rewrite.decoder import TreeCache, TreeDecoder
 from rewrite.expand import Ahead, Packing, Step, outcome, plan_step
 from rewrite.forest import Forest
 from rewrite.frontier import DEPTH, NODE, OFFSET, PATH, Best, Frontier, Paths, rank_in_group
 from rewrite.guide import TAIL, Guide
+from rewrite.packed import Grouping, Packed
 from rewrite.trie import TokenTrie, TriePart
-from rewrite.trie_build import Array
+from rewrite.trie_build import Array, ragged_range
 
 
 @dataclass(frozen=True)
@@ -233,7 +234,9 @@ class Run:
         """Log-probabilities of the forced tokens and of the children's first tokens, in one forward."""
         packed = self._packed(step, path_rows)
         log_probs = self.decoder.step(self.cache, packed).log_softmax(-1)
-        last = np.cumsum(step.size) - 1
+        ends = np.flatnonzero(step.column == step.size[step.row] - 1)
+        last = np.zeros_like(step.size)
+        last[step.row[ends]] = ends
         token = np.concatenate([step.forced, last[step.branch]])
         wanted = np.concatenate([step.forced_id, step.child_id])
         gains: Array = log_probs[self._tensor(token), self._tensor(wanted)].cpu().numpy()
@@ -243,30 +246,29 @@ class Run:
         return torch.from_numpy(array).to(self.device)
 
     def _packed(self, step: Step, path_rows: Array) -> Packed:
-        of_token = self._slots(step)[step.row]
+        slot = self._slots(step)
         path = self.path[path_rows, : int(step.position.max()) + 1]
-        on_path = np.arange(path.shape[1]) < (step.paths.item[:, DEPTH] + step.size)[:, None]
-        keys, positions, column = self._keys(path, on_path, step)
-        slots, key_count = keys.shape
-        seen = np.zeros((len(path), key_count), bool)
-        row, place = np.nonzero(on_path)
-        seen[row, column[path[row, place]]] = True
-        rank, width = _places(of_token, slots)
-        slot = of_token * width + rank
-        attend = np.zeros((slots * width, key_count), bool)
-        attend[:, 0] = True  # places without a token must attend to something
-        attend[slot] = seen[step.row] & (positions[of_token] <= step.position[:, None])
+        rows, of_row = self._passed(path, step)
+        count = int(self.slot.max()) + 1
+        tokens = np.bincount(slot[step.row], minlength=count)
+        grouping = Grouping(tokens, np.bincount(of_row, minlength=count), even=count == 1 or self.device.type != "cpu")
+        rank = rank_in_group(of_row, count)[0]
+        column = np.zeros(int(rows.max()) + 1, np.int64)
+        column[rows] = rank
+        keys, positions = (np.zeros(grouping.row_count, np.int64) for _ in range(2))
+        at = grouping.first_row[of_row] + rank
+        keys[at], positions[at] = rows, self.row_position[rows]
         return Packed(
             self._tensor(step.token_ids),
             self._tensor(step.position),
-            self._tensor(slot) if slots > 1 else None,
-            width,
             self._tensor(keys),
-            self._tensor(attend.reshape(slots, width, key_count)),
             self._tensor(positions),
+            self._tensor(_ancestors(step, path, slot, column, grouping)),
+            grouping.groups(self.device),
             self._tensor(path),
             self._tensor(step.row),
             path.shape[1],
+            self._tensor(slot) if count > 1 else None,
         )
 
     def _slots(self, step: Step) -> Array:
@@ -279,20 +281,15 @@ class Run:
             self.slot[active] = np.arange(len(active))
         return self.slot[step.paths.query]
 
-    def _keys(self, path: Array, on_path: Array, step: Step) -> tuple[Array, Array, Array]:
-        """The cache rows that the paths pass, each once: rows [slots, U], their positions, and place by cache row."""
-        size = self._note_rows(step)
-        passed = np.zeros(size, bool)
+    def _passed(self, path: Array, step: Step) -> tuple[Array, Array]:
+        """The cache rows that the paths pass, each once, by query; and the slot of each."""
+        passed = np.zeros(self._note_rows(step), bool)
+        on_path = np.arange(path.shape[1]) < (step.paths.item[:, DEPTH] + step.size)[:, None]
         passed[path[on_path]] = True
         rows = np.flatnonzero(passed)
-        slots = int(self.slot.max()) + 1
         slot = self.slot[self.row_query[rows]]
-        rank, width = _places(slot, slots)
-        column = np.zeros(size, np.int64)
-        column[rows] = rank
-        keys, positions = np.zeros((slots, width), np.int64), np.full((slots, width), np.iinfo(np.int32).max)
-        keys[slot, rank], positions[slot, rank] = rows, self.row_position[rows]
-        return keys, positions, column
+        order = slot.argsort(kind="stable")
+        return rows[order], slot[order]
 
     def _note_rows(self, step: Step) -> int:
         """Remember whose the new cache rows are, where and what; returns how many rows there are with them."""
@@ -308,12 +305,13 @@ class Run:
         return size
 
 
-def _places(group: Array, group_count: int) -> tuple[Array, int]:
-    """The place of each row [N] among those of its group, in order, and the size of the largest group."""
-    if group_count == 1:
-        return np.arange(len(group)), len(group)
-    order = group.argsort(kind="stable")
-    rank, sizes = rank_in_group(group[order], group_count)
-    place = np.empty_like(rank)
-    place[order] = rank
-    return place, int(sizes.max())
+def _ancestors(step: Step, path: Array, slot: Array, column: Array, grouping: Grouping) -> Array:
+    """[N] the cells of each token's ancestors and of itself. `column` is the place of a cache row among its group's."""
+    attend = np.zeros(grouping.cell_count, bool)
+    seen = step.position + 1
+    token = np.repeat(np.arange(len(seen)), seen)
+    row = path[step.row[token], ragged_range(np.zeros_like(seen), seen)]
+    group = slot[step.row]
+    first = grouping.first_cell[group] + grouping.places() * grouping.width[group]
+    attend[first[token] + column[row]] = True
+    return attend
