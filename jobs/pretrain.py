@@ -2,6 +2,7 @@
 
 Learns how spoken requests are misheard, in both directions, from recogniser pairs and from noisy queries synthesised
 for a broad catalogue. The project's own grammar and recordings are always part of it; `--pairs` and `--texts` add more.
+Of every file of pairs a share is left out, by text, for `reprise bench quality --held-out` to measure on.
 """
 
 import json
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jobs.base import held_out
 from jobs.threads import default_threads
 
 if TYPE_CHECKING:
@@ -37,7 +39,9 @@ def pretrain(
     pairs: Annotated[list[Path] | None, typer.Option(help="Parquet with columns recognised and spoken.")] = None,
     texts: Annotated[list[Path] | None, typer.Option(help="Parquet with a column text or spoken.")] = None,
     grammar_texts: Annotated[int, typer.Option(min=0, help="Further texts drawn from the open grammar.")] = 4000,
+    start: Annotated[Path | None, typer.Option(help="Model to go on from; default random weights.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Training steps of 64 pairs.")] = 8000,
+    learning_rate: Annotated[float, typer.Option(help="Its height after the warm-up.")] = 2e-3,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = default_threads(),
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -53,12 +57,12 @@ def pretrain(
     from rewrite.training import TrainingConfig, batches, train
 
     torch.set_num_threads(threads)
-    known = own_pairs(RECOGNITIONS) + [p for path in pairs or [] for p in read_pairs(path)]
+    known = own_pairs(RECOGNITIONS) + [p for path in pairs or [] for p in read_pairs(path) if not held_out(p[1])]
     catalogue = own_texts(grammar_texts, seed) + [t for path in texts or [] for t in read_texts(path)]
     corpus = corpus_of(known, catalogue)
-    config = TrainingConfig(steps=steps, seed=seed, mined_share=0.35)
+    config = TrainingConfig(steps=steps, seed=seed, mined_share=0.35, learning_rate=learning_rate)
     channel = ErrorChannel([(heard, meant) for heard, meant, _ in corpus.pairs], [p[0] for p in corpus.pairs])
-    generator = Generator.build(GeneratorConfig(), seed)
+    generator = Generator.build(GeneratorConfig(), seed) if start is None else Generator.load(start)
     generator.model.to(device)
     checkpoints = out.parent / f".{out.name}.checkpoints"
     typer.echo(f"{len(corpus.pairs)} pairs, {len(corpus.texts)} texts, {steps} steps, seed {seed}", err=True)
@@ -73,7 +77,8 @@ def pretrain(
         )
     generator.model.to("cpu")
     generator.save(out)
-    facts = {"pairs": len(corpus.pairs), "texts": len(corpus.texts), "steps": steps, "seed": seed}
+    before = None if start is None else json.loads((start / "training.json").read_text())
+    facts = {"pairs": len(corpus.pairs), "texts": len(corpus.texts), "steps": steps, "seed": seed, "start": before}
     last = losses[-200:]
     facts_text = json.dumps({**facts, "loss_of_last_steps": round(sum(last) / max(len(last), 1), 4)}, indent=1)
     (out / "training.json").write_text(facts_text + "\n")
@@ -81,11 +86,12 @@ def pretrain(
 
 
 def read_pairs(path: Path) -> list[Pair]:
-    """(heard, meant) of a parquet file with columns `recognised` and `spoken`."""
+    """(heard, meant) of a parquet file with columns `recognised` and `spoken`, in spoken form."""
     import pyarrow.parquet as pq
 
     table = pq.read_table(path, columns=["recognised", "spoken"])
-    return list(zip(table["recognised"].to_pylist(), table["spoken"].to_pylist(), strict=True))
+    heard, meant = (map(spoken_form, table[name].to_pylist()) for name in ("recognised", "spoken"))
+    return list(zip(heard, meant, strict=True))
 
 
 def read_texts(path: Path) -> list[str]:

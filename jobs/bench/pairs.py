@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.base import held_out
+from jobs.pretrain import spoken_form
 from jobs.references import Answers
 
 _UNKNOWN = ("< unk >", "@@unknown@@")
@@ -32,11 +34,12 @@ class PairTask:
     texts: tuple[str, ...]
 
     @classmethod
-    def read(cls, pairs: Path, catalogue: Sequence[Path], sample: int) -> "PairTask":
+    def read(cls, pairs: Path, catalogue: Sequence[Path], sample: int, unseen: bool = False) -> "PairTask":
         """Read a parquet of `recognised`, `spoken`, and texts from parquet (`spoken` or `text`) or one a line.
 
         Queries that are in the catalogue themselves are left out: the right answer there is to leave them alone. Of
-        the others `sample` are drawn, the same ones every time.
+        the others `sample` are drawn, the same ones every time; `unseen` draws among those whose texts
+        `jobs.pretrain` leaves out of training.
 
         Raises:
             ValueError: a file lacks its columns, or no query is left.
@@ -48,6 +51,7 @@ class PairTask:
             raise ValueError(f"{pairs} lacks {', '.join(sorted(missing))}; got {', '.join(names)}")
         known = {text for path in catalogue for text in map(plain, _texts(path))} - {""}
         rows = pq.read_table(pairs, columns=["recognised", "spoken"]).to_pylist()
+        rows = [row for row in rows if not unseen or held_out(spoken_form(row["spoken"]))]
         heard = sorted({(plain(r["recognised"]), plain(r["spoken"])) for r in rows})
         kept = [(q, t) for q, t in heard if q and t and q != t and q not in known]
         random.Random(0).shuffle(kept)

@@ -27,6 +27,9 @@ def quality(
         typer.Option(help="Folder of history.parquet, future.parquet and future_truth.parquet, oracle.parquet."),
     ] = None,
     model: Annotated[Path | None, typer.Option(help="Generator; default the base model that ships.")] = None,
+    held_out: Annotated[
+        bool, typer.Option("--held-out", help="Only pairs that `jobs.pretrain` leaves out of training, by their text.")
+    ] = False,
     sample: Annotated[int, typer.Option(min=1, help="Queries drawn from the pairs.")] = 1500,
     folds: Annotated[int, typer.Option(min=2, help="Folds of meant texts that rankers are judged by.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of the folds and of training.")] = 0,
@@ -47,7 +50,7 @@ def quality(
     torch.set_num_threads(threads)
     report: dict[str, Any] = {"seed": seed, "folds": folds}
     if pairs is not None:
-        report |= measure_pairs(pairs, catalogue or [], model or BASE, sample, folds, seed)
+        report |= measure_pairs(pairs, catalogue or [], held_out, model or BASE, sample, folds, seed)
         _show_pairs(report)
     if voicelogs is not None:
         from jobs.bench.voicelogs import measure_voicelogs
@@ -63,7 +66,7 @@ def quality(
 
 
 def measure_pairs(
-    pairs: Path, catalogue: list[Path], model: Path, sample: int, folds: int, seed: int
+    pairs: Path, catalogue: list[Path], held_out: bool, model: Path, sample: int, folds: int, seed: int
 ) -> dict[str, Any]:
     """Scores per system under `systems`, ours under `reprise`; precision-trigger curves; what absence does."""
     from jobs.bench.pair_ranker import by_channel, rank
@@ -71,7 +74,7 @@ def measure_pairs(
     from jobs.progress import progress
     from rewrite.generator import Generator
 
-    task = PairTask.read(pairs, catalogue, sample)
+    task = PairTask.read(pairs, catalogue, sample, held_out)
     generator = Generator.load(model) if model.exists() else None
     answers = _references(task, folds, seed)
     with progress("ranker", len(task.queries)) as advance:

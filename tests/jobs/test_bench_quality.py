@@ -8,11 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.base import held_out
 from jobs.bench.pairs import PairTask, curve, left_alone, plain, scores
 from jobs.bench.personal import surest
 from jobs.bench.quality import measure_pairs, quality
 from jobs.bench.voicelogs import measure_voicelogs
 from jobs.learn import LearnConfig
+from jobs.pretrain import read_pairs
 from jobs.references import Answers
 from tests.rewrite.world import tiny_generator
 
@@ -43,6 +45,15 @@ def test_a_query_of_the_catalogue_is_no_task(files: tuple[Path, Path]) -> None:
     assert len(PairTask.read(files[0], [files[1]], 7).queries) == 7
 
 
+def test_unseen_are_the_pairs_that_the_base_model_never_saw(tmp_path: Path) -> None:
+    spoken = [f"play song {number}" for number in range(200)]
+    pq.write_table(pa.table({"recognised": [f"{t} a" for t in spoken], "spoken": spoken}), tmp_path / "p.parquet")
+    seen = {meant for heard, meant in read_pairs(tmp_path / "p.parquet") if not held_out(meant)}
+    task = PairTask.read(tmp_path / "p.parquet", [], 1500, unseen=True)
+    assert not set(task.meant) & seen
+    assert len(task.meant) + len(seen) == 200
+
+
 def test_a_failed_try_before_is_another_hearing_of_the_same_text() -> None:
     task = PairTask(("a", "b", "c"), ("x", "x", "y"), ("x", "y"))
     assert task.heard_before() == (("b",), ("a",), ())
@@ -65,7 +76,7 @@ def test_left_alone_counts_what_stays_below_the_surest_share() -> None:
 def test_every_row_is_measured_with_and_without_the_model(files: tuple[Path, Path], tmp_path: Path) -> None:
     tiny_generator().save(tmp_path / "model")
     quality(
-        files[0], [files[1]], None, tmp_path / "model", 40, 3, 0, 1, 5, 0, None,
+        files[0], [files[1]], None, tmp_path / "model", False, 40, 3, 0, 1, 5, 0, None,
         tmp_path / "q.json", tmp_path / "q.png",
     )  # fmt: skip
     report = json.loads((tmp_path / "q.json").read_text())
@@ -79,14 +90,14 @@ def test_every_row_is_measured_with_and_without_the_model(files: tuple[Path, Pat
 
 
 def test_without_a_model_the_ranker_still_answers(files: tuple[Path, Path], tmp_path: Path) -> None:
-    report = measure_pairs(files[0], [files[1]], tmp_path / "none", 30, 3, 0)
+    report = measure_pairs(files[0], [files[1]], False, tmp_path / "none", 30, 3, 0)
     assert not report["model"]
     assert report["systems"]["reprise"] == report["systems"]["reprise without the model"]
 
 
 def test_nothing_to_measure_is_an_error(files: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nothing to measure: give --pairs"):
-        quality(None, None, None, None, 10, 2, 0, 1, 5, 0, None, None, None)
+        quality(None, None, None, None, False, 10, 2, 0, 1, 5, 0, None, None, None)
     pq.write_table(pa.table({"text": ["a"]}), tmp_path / "t.parquet")
     with pytest.raises(ValueError, match="lacks recognised, spoken; got text"):
         PairTask.read(tmp_path / "t.parquet", [], 10)

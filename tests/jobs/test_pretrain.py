@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.pretrain import corpus_of, own_pairs, pretrain, read_texts, spoken_form
+from jobs.base import held_out
+from jobs.pretrain import corpus_of, own_pairs, pretrain, read_pairs, read_texts, spoken_form
 from rewrite.generator import Generator
 
 
@@ -37,3 +38,17 @@ def test_a_base_model_is_written_and_can_be_loaded(tmp_path: Path) -> None:
     pretrain(tmp_path / "base", None, None, grammar_texts=0, steps=1, seed=0, threads=1, device="cpu")
     assert json.loads((tmp_path / "base" / "training.json").read_text())["steps"] == 1
     assert Generator.load(tmp_path / "base").log_probs("channel", ["stop"], ["top"]).shape == (1,)
+    again = tmp_path / "again"
+    pretrain(again, None, None, grammar_texts=0, start=tmp_path / "base", steps=1, seed=0, threads=1, device="cpu")
+    assert json.loads((again / "training.json").read_text())["start"]["steps"] == 1
+
+
+def test_a_share_of_the_texts_is_kept_for_measuring() -> None:
+    texts = [f"play song {number}" for number in range(4000)]
+    assert 0.2 < sum(map(held_out, texts)) / len(texts) < 0.3
+    assert held_out(texts[0]) == held_out(texts[0])
+
+
+def test_pairs_are_told_apart_by_their_spoken_form(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"recognised": ["Add X!"], "spoken": ["Add “Eggs”"]}), tmp_path / "p.parquet")
+    assert read_pairs(tmp_path / "p.parquet") == [("add x", "add eggs")]
