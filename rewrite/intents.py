@@ -44,7 +44,9 @@ class IntentModel:
 
     def log_probs(self, text: str) -> dict[str, float]:
         """log P(intent | text) by intent, nats: softmax over the one-against-rest scores."""
-        scores = np.asarray(_hashed([text]) @ self.weights).ravel().astype(np.float64) + self.bias
+        heard = _hashed([text])
+        # only the rows in use: a product with the whole would first turn all weights into doubles
+        scores = heard.data @ self.weights[heard.indices].astype(np.float64) + self.bias
         scores -= scores.max()
         scores -= np.log(np.exp(scores).sum())
         return dict(zip(self.intents, scores.tolist(), strict=True))

@@ -61,7 +61,7 @@ def likeness(
     if not texts:
         return np.zeros((0, len(LIKENESS_FEATURES)))
     asked = query.split()
-    matched = [_word_matches(asked, text.split()) for text in texts]
+    matched = _word_matches(asked, [text.split() for text in texts])
     led = np.stack(
         [
             _scores(query, texts, fuzz.ratio),
@@ -71,7 +71,7 @@ def likeness(
             ngrams.cosines(query, texts),
             np.array([_kept(asked, asked_rarity, text.split()) for text in texts]),
             np.array([_kept(text.split(), r, asked) for text, r in zip(texts, rarity, strict=True)]),
-            np.array([m[0] for m in matched]),
+            matched[:, 0],
         ],
         axis=1,
     )
@@ -114,17 +114,29 @@ def _kept(words: Sequence[str], rarity: Sequence[float], among: Sequence[str]) -
     return kept / total if total else math.nan
 
 
-def _word_matches(asked: Sequence[str], proposed: Sequence[str]) -> tuple[float, float, float, float]:
+def _word_matches(asked: Sequence[str], proposed: Sequence[Sequence[str]]) -> np.ndarray:
     """Ratio (0-100) of each word with its most similar word on the other side.
 
     Returns:
-        mean over the query's words, mean over the text's, least of the query's, least of the text's.
+        (N, 4): mean over the query's words, mean over the text's, least of the query's, least of the text's; NaN for a
+        side without words.
     """
-    if not asked or not proposed:
-        return (math.nan, math.nan, math.nan, math.nan)
-    table = process.cdist(asked, proposed, scorer=fuzz.ratio, dtype=np.float64)
-    of_asked, of_proposed = table.max(1), table.max(0)
-    return (float(of_asked.mean()), float(of_proposed.mean()), float(of_asked.min()), float(of_proposed.min()))
+    found = np.full((len(proposed), 4), math.nan)
+    some = [row for row, words in enumerate(proposed) if words]
+    if not asked or not some:
+        return found
+    place: dict[str, int] = {}
+    at = np.array([place.setdefault(word, len(place)) for row in some for word in proposed[row]])
+    sizes = np.array([len(proposed[row]) for row in some])
+    first = np.cumsum(sizes) - sizes
+    table = process.cdist(asked, list(place), scorer=fuzz.ratio, dtype=np.float64)[:, at]
+    of_asked, of_proposed = np.maximum.reduceat(table, first, axis=1), table.max(0)
+    found[some, 0], found[some, 2] = of_asked.mean(0), of_asked.min(0)
+    found[some, 1], found[some, 3] = (
+        np.add.reduceat(of_proposed, first) / sizes,
+        np.minimum.reduceat(of_proposed, first),
+    )
+    return found
 
 
 def _word_features(asked: Sequence[str], proposed: Sequence[str]) -> tuple[float, float]:

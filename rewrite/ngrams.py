@@ -1,7 +1,7 @@
 """Character n-grams inside words, weighted by tf-idf: which texts share their rarest pieces.
 
-A text is the sum of its words, so every word is cut into n-grams once, and the cosine of a query with all texts is two
-small sparse products: query with words, then words with texts.
+A text is the sum of its words, so every word is cut into n-grams once, and the cosine of a query with all texts takes
+two small steps: the words that share the query's n-grams, then the texts that hold those words.
 """
 
 from collections import Counter
@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+
+from rewrite.trie_build import ragged_range
 
 SHORTEST, LONGEST = 2, 4
 CHUNK = 20_000
@@ -58,16 +60,15 @@ class Lexicon:
             self.grams = sparse.vstack([self.grams, new], format="csr")
         return TextRows(self, words)
 
-    def weigh(self, queries: Sequence[str]) -> NDArray[np.float32]:
-        """Unit tf-idf vectors, float32, shape (number of n-grams, Q); zero for a query that shares no n-gram."""
-        found = np.zeros((len(self._gram_rows), len(queries)), dtype=np.float32)
-        for row, query in enumerate(queries):
-            for gram, count in Counter(g for word in query.split() for g in grams(word)).items():
-                at = self._gram_rows.get(gram)
-                if at is not None:
-                    found[at, row] = count * self.idf[at]
-        length = np.sqrt((found**2).sum(axis=0))
-        return np.asarray(found / np.where(length > 0, length, 1), dtype=np.float32)
+    def weigh(self, query: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Rows of the n-grams that the query shares, ascending, and their weights in its unit tf-idf vector."""
+        counts = Counter(g for word in query.split() for g in grams(word) if g in self._gram_rows)
+        counted = sorted((self._gram_rows[gram], count) for gram, count in counts.items())
+        if not counted:
+            return np.zeros(0, np.int64), np.zeros(0, np.float32)
+        rows, times = np.array(counted, dtype=np.int64).T
+        weights = times * self.idf[rows]
+        return rows, (weights / np.sqrt((weights**2).sum())).astype(np.float32)
 
     def weighted_words(self) -> Any:
         """Tf-idf vectors of the words, not normalised: CSR float32, shape (words, n-grams)."""
@@ -94,12 +95,23 @@ class TextRows:
         squares = [_squares(words[start : start + CHUNK] @ weighted) for start in range(0, words.shape[0], CHUNK)]
         length = np.sqrt(np.concatenate([np.zeros(0), *squares]))
         self._scale = np.where(length > 0, 1 / np.where(length > 0, length, 1), 0).astype(np.float32)
-        self._weighted = weighted
+        self._words_of_gram = weighted.tocsc()
 
     def cosines(self, queries: Sequence[str]) -> NDArray[np.float32]:
         """Cosine of each query with each text, float32, shape (Q, N)."""
-        words = self._weighted @ self._lexicon.weigh(queries)
-        return np.asarray((self._words @ words).T * self._scale, dtype=np.float32)
+        found = np.empty((len(queries), len(self._scale)), dtype=np.float32)
+        for row, query in enumerate(queries):
+            found[row] = (self._words @ self._shared(query)) * self._scale
+        return found
+
+    def _shared(self, query: str) -> NDArray[np.float32]:
+        """What each word shares with a query, float32, shape (words,): only the query's own n-grams are looked up."""
+        grams, weights = self._lexicon.weigh(query)
+        of = self._words_of_gram
+        first, count = of.indptr[grams].astype(np.int64), np.diff(of.indptr)[grams].astype(np.int64)
+        places = ragged_range(first, count)
+        shared = np.bincount(of.indices[places], of.data[places] * np.repeat(weights, count), self._words.shape[1])
+        return shared.astype(np.float32)
 
 
 def _squares(vectors: Any) -> NDArray[np.float64]:
