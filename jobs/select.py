@@ -52,9 +52,13 @@ def select(
     ] = 0.8,
     length_exponent: Annotated[float, typer.Option(help="0 favours long texts; 1 is the mean over words.")] = 0.5,
     decay: Annotated[float, typer.Option(min=0, max=1, help="Worth of a word after it was picked once.")] = 0.5,
-    intents_only: Annotated[
-        bool, typer.Option("--intents-only", help="Do not explain slots that were missed.")
-    ] = False,
+    penalty: Annotated[
+        float, typer.Option(min=0, help="How much a word counts against a class that it wrongly led to; 0 is off.")
+    ] = 1.0,
+    surprise: Annotated[
+        float, typer.Option(min=0, help="Power of 1 - P(label), so that what is known counts little; 0 is off.")
+    ] = 1.0,
+    slots: Annotated[bool, typer.Option("--slots", help="Also explain slots that were missed.")] = False,
     seed: Annotated[int, typer.Option(help="Of ties and of the random strategies.")] = 0,
     html: Annotated[Path | None, typer.Option(help="Page: words behind the mistakes, what was picked and why.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = default_threads(),
@@ -74,7 +78,7 @@ def select(
     nlu = load_model(model)
     counts, rows = training_facts(model)
     labelled = read_rows(held_out, text_column, only=only)
-    scene = Scene(nlu, labelled, counts, seed, length_exponent, decay, slots=not intents_only)
+    scene = Scene(nlu, labelled, counts, seed, length_exponent, decay, penalty, surprise, slots=slots)
     found = from_mined(mined, nlu.labels, Floors(asr_floor, defect_ceiling, min_users, not all_texts))
     candidates = relabel(found.candidates, nlu) if labels == "model" else found.candidates
     number = max(1, round(budget * rows)) if budget < 1 else round(budget)
@@ -138,7 +142,7 @@ def rows_of(selection: Selection) -> list[dict[str, Any]]:
     """Each pick with its label, rank, score, evidence and the words that made it important."""
     from selection.strategies import classes_of
 
-    tables = selection.influence.by_right_class() if selection.influence else {}
+    tables = selection.influence.by_class() if selection.influence else {}
     rows = []
     for pick in selection.picks:
         candidate = selection.candidates[pick.row]

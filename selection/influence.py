@@ -4,7 +4,7 @@ utterance worth.
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -59,13 +59,17 @@ class Influence:
         kept = sorted(c for c in counts if counts[c] >= fewest_mistakes)
         return cls({c: dict(sums[c]) for c in kept}, {c: counts[c] for c in kept})
 
-    def by_right_class(self) -> dict[str, dict[str, float]]:
-        """Right class -> word -> influence over all confusions of that class."""
+    def by_class(self, penalty: float = 0.0) -> dict[str, dict[str, float]]:
+        """Class -> word -> influence: over the confusions in which the class was missed, less `penalty` times that
+        over those in which it was said wrongly. What is picked under a class must not teach the latter.
+        """
         merged: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-        for (right, _), table in self.tables.items():
+        for (right, wrong), table in self.tables.items():
             for word, weight in table.items():
                 merged[right][word] += weight
-        return {right: dict(table) for right, table in merged.items()}
+                if penalty:
+                    merged[wrong][word] -= penalty * weight
+        return {name: dict(table) for name, table in merged.items()}
 
     def top(self, confusion: Confusion, count: int = 10) -> list[tuple[str, float]]:
         """The words that misled most in one confusion; ties by the word."""
@@ -73,54 +77,40 @@ class Influence:
 
 
 def importance(
-    texts: Sequence[str], classes: Sequence[Sequence[str]], influence: Influence, length_exponent: float = 0.5
-) -> np.ndarray:
-    """(N,) importance: the sum over an utterance's distinct words of their influence on its own classes.
-
-    Only the tables of confusions whose right class is among the utterance's labels count: the class that the words
-    were missing.
-
-    Args:
-        classes: of each utterance; its intent, and the slots in it where slots are explained too.
-        length_exponent: the sum is divided by (number of words) to this power: 0 favours long utterances, 1 is the
-            mean over words.
-    """
-    tables = influence.by_right_class()
-    return np.array(
-        [
-            _sum(words(text), [tables[label] for label in labels if label in tables], length_exponent)
-            for text, labels in zip(texts, classes, strict=True)
-        ],
-        dtype=float,
-    )
-
-
-def _sum(heard: Sequence[str], tables: Sequence[Mapping[str, float]], length_exponent: float) -> float:
-    # sorted: sets of strings change order from run to run, and sums of floats with it
-    total = sum(table.get(word, 0.0) for table in tables for word in sorted(set(heard)))
-    return total / float(len(heard) ** length_exponent)
-
-
-def diminishing_importance(
     texts: Sequence[str],
     classes: Sequence[Sequence[str]],
     influence: Influence,
+    weights: Sequence[float] | np.ndarray | None = None,
     length_exponent: float = 0.5,
     decay: float = 0.5,
+    penalty: float = 1.0,
 ) -> np.ndarray:
-    """(N,) importance at the moment an utterance is taken, best first, when every word of those taken before counts
-    `decay` times as much for its class from then on.
+    """(N,) importance: the sum over an utterance's distinct words of their influence on its own classes, at the moment
+    it is taken, best first; every word of those taken before counts `decay` times as much for its class from then on.
 
-    `decay` 1 is plain `importance`; 0 wants every word once. The order of the result is the order of taking.
+    Args:
+        classes: of each utterance; its intent, and the slots in it where slots are explained too.
+        weights: (N,) what each utterance's sum is multiplied by, not negative; default 1.
+        length_exponent: the sum is divided by (number of words) to this power: 0 favours long utterances, 1 is the
+            mean over words.
+        decay: 1 takes every utterance for itself; 0 wants every word once.
+        penalty: how much a word counts against a class that it wrongly led to; 0 counts only the class that it missed.
+
+    Returns:
+        Scores whose order is the order of taking; 0 where no word speaks for an utterance.
+
     Cost: about N log N; a score is brought up to date only when its utterance comes to the top (lazy greedy, right
     because scores only fall).
     """
-    tables = influence.by_right_class()
+    tables = influence.by_class(penalty)
     heard = [words(text) for text in texts]
     mine = [[tables[label] for label in labels if label in tables] for labels in classes]
+    weight = np.ones(len(texts)) if weights is None else np.asarray(weights, dtype=float)
 
     def score(row: int) -> float:
-        return _sum(heard[row], mine[row], length_exponent)
+        # sorted: sets of strings change order from run to run, and sums of floats with it
+        total = sum(table.get(word, 0.0) for table in mine[row] for word in sorted(set(heard[row])))
+        return float(weight[row]) * total / float(len(heard[row]) ** length_exponent)
 
     first = [score(row) for row in range(len(texts))]
     heap = [(-value, texts[row], row) for row, value in enumerate(first) if value > 0]
@@ -129,11 +119,13 @@ def diminishing_importance(
     while heap:
         _, text, row = heapq.heappop(heap)
         now = score(row)
+        if now <= 0:
+            continue
         if heap and -now > heap[0][0]:
             heapq.heappush(heap, (-now, text, row))
             continue
         taken[row] = now
         for table in mine[row]:
             for word in set(heard[row]) & table.keys():
-                table[word] *= decay
+                table[word] *= decay if table[word] > 0 else 1.0
     return taken

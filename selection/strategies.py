@@ -11,7 +11,7 @@ import torch
 
 from selection.attributions import AttributionConfig, Gate, Target, attribute
 from selection.examples import Utterance, align
-from selection.influence import Influence, Misreading, diminishing_importance
+from selection.influence import Influence, Misreading, importance
 from selection.model import Nlu, Reading
 from selection.selecting import Candidate
 
@@ -25,7 +25,9 @@ class Scene:
         held_out: labelled rows that the model was not trained on.
         class_counts: rows of each intent in the training set.
         seed: of everything random.
-        length_exponent, decay: of the importance, see `selection.influence`.
+        length_exponent, decay, penalty: of the importance, see `selection.influence`.
+        surprise: an importance is multiplied by (1 - P(intent | text)) to this power: what the model reads as labelled
+            teaches it nothing; 0 is off.
         attribution: how finely to integrate.
         fewest_mistakes: confusions seen less often on the held-out rows say nothing.
         slots: also explain slots that were missed or named otherwise.
@@ -37,9 +39,11 @@ class Scene:
     seed: int = 0
     length_exponent: float = 0.5
     decay: float = 0.5
+    penalty: float = 1.0
+    surprise: float = 1.0
     attribution: AttributionConfig = field(default_factory=AttributionConfig)
     fewest_mistakes: int = 1
-    slots: bool = True
+    slots: bool = False
 
 
 Strategy = Callable[[Scene, Sequence[Candidate]], np.ndarray]
@@ -145,8 +149,19 @@ def importance_of(scene: Scene, candidates: Sequence[Candidate], influence: Infl
     """Importance under the scene's options; what no word speaks for is never picked."""
     texts = [c.utterance.text for c in candidates]
     classes = [classes_of(c.utterance) for c in candidates]
-    scores = diminishing_importance(texts, classes, influence, scene.length_exponent, scene.decay)
+    weights = surprise(scene.model, candidates) ** scene.surprise
+    scores = importance(texts, classes, influence, weights, scene.length_exponent, scene.decay, scene.penalty)
     return np.where(scores > 0, scores, -np.inf)
+
+
+def surprise(model: Nlu, candidates: Sequence[Candidate]) -> np.ndarray:
+    """(N,) 1 - P(intent of the label | text), calibrated."""
+    columns: dict[str, list[int]] = {}
+    for column, (_, intent) in enumerate(model.labels.pairs):
+        columns.setdefault(intent, []).append(column)
+    probs = model.intent_probs([c.utterance.text for c in candidates]).double().numpy()
+    known = [probs[row, columns.get(c.utterance.intent, [])].sum() for row, c in enumerate(candidates)]
+    return np.asarray(np.clip(1 - np.array(known, dtype=float), 0.0, 1.0))
 
 
 def classes_of(utterance: Utterance) -> list[str]:

@@ -37,11 +37,13 @@ ABLATIONS: dict[str, Mapping[str, Any]] = {
     "sum over words (length bias)": {"length_exponent": 0.0},
     "mean over words": {"length_exponent": 1.0},
     "no diminishing returns": {"decay": 1.0},
-    "intents only": {"slots": False},
+    "slots too": {"slots": True},
+    "no penalty": {"penalty": 0.0},
+    "no surprise": {"surprise": 0.0},
 }
 """Integrated gradients with one option changed."""
 
-SCENE_OPTIONS = ("length_exponent", "decay", "slots")
+SCENE_OPTIONS = ("length_exponent", "decay", "slots", "penalty", "surprise")
 """The ablated options that scoring looks at; picking looks at the others."""
 
 MOST_REPEATS = 20

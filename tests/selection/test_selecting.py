@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selection.examples import Utterance
-from selection.influence import Influence, Misreading, diminishing_importance, importance
+from selection.influence import Influence, Misreading, importance
 from selection.selecting import Candidate, Options, pick
-from selection.strategies import STRATEGIES, Scene, explain_mistakes
+from selection.strategies import STRATEGIES, Scene, explain_mistakes, surprise
 from tests.selection.grammar import trained, utterances
 
 FREE = Options(per_intent=1, per_domain=1, near_duplicate=1.1)
@@ -48,7 +48,8 @@ def test_influence_sums_over_the_mistakes_of_a_confusion() -> None:
     found = Influence.of(mistakes)
     assert found.tables == {("a", "b"): {"x": 3, "y": 2}, ("a", "c"): {"x": 8}}
     assert found.mistakes == {("a", "b"): 2, ("a", "c"): 1}
-    assert found.by_right_class() == {"a": {"x": 11, "y": 2}}
+    assert found.by_class() == {"a": {"x": 11, "y": 2}}
+    assert found.by_class(0.5) == {"a": {"x": 11, "y": 2}, "b": {"x": -1.5, "y": -1}, "c": {"x": -4}}
     assert found.top(("a", "b"), 1) == [("x", 3)]
 
 
@@ -59,41 +60,60 @@ def test_rare_confusions_can_be_left_out() -> None:
 
 def test_only_the_class_that_the_words_were_missing_counts() -> None:
     found = Influence({("a", "b"): {"x": 4.0}})
-    assert importance(["x y z w", "x", "x"], [["a"], ["a"], ["b"]], found, 0).tolist() == [4, 4, 0]
-    assert importance(["x y z w", "x", "x"], [["a"], ["a"], ["b"]], found, 1).tolist() == [1, 4, 0]
+    assert importance(["x y z w", "x", "x"], [["a"], ["a"], ["b"]], found, None, 0, decay=1).tolist() == [4, 4, 0]
+    assert importance(["x y z w", "x", "x"], [["a"], ["a"], ["b"]], found, None, 1, decay=1).tolist() == [1, 4, 0]
 
 
 def test_an_utterance_counts_for_its_intent_and_its_slots() -> None:
     found = Influence({("a", "b"): {"x": 4.0}, ("slot s", "no slot"): {"x": 1.0, "y": 2.0}})
-    assert importance(["x y", "x y"], [["a", "slot s"], ["slot s"]], found, 0).tolist() == [7, 3]
+    assert importance(["x y", "x y"], [["a", "slot s"], ["slot s"]], found, None, 0, decay=1).tolist() == [7, 3]
 
 
 def test_missed_slots_are_explained_at_their_first_word() -> None:
     held = [Utterance("play the purple rain", "music", "play", (("artist", "the purple rain"),))]
-    found, _ = explain_mistakes(Scene(trained(), held, {}))
+    found, _ = explain_mistakes(Scene(trained(), held, {}, slots=True))
     ((reading,),) = trained().read([held[0].text])
     assert [m.right for m in found] == ([] if reading.tags[1] == "B-artist" else ["slot artist"])
-    assert explain_mistakes(Scene(trained(), held, {}, slots=False)) == ([], 0)
+    assert explain_mistakes(Scene(trained(), held, {})) == ([], 0)
 
 
 def test_a_word_said_twice_counts_once() -> None:
-    assert importance(["x x"], [["a"]], Influence({("a", "b"): {"x": 4.0}}), 0).tolist() == [4]
+    assert importance(["x x"], [["a"]], Influence({("a", "b"): {"x": 4.0}}), None, 0).tolist() == [4]
 
 
 def test_words_that_were_picked_before_are_worth_less() -> None:
     found = Influence({("a", "b"): {"x": 4.0, "y": 3.0}})
     texts, classes = ["x", "x ", "y"], [["a"], ["a"], ["a"]]
-    assert diminishing_importance(texts, classes, found, 0, decay=0.5).tolist() == [4, 2, 3]
-    assert diminishing_importance(texts, classes, found, 0, decay=1).tolist() == [4, 4, 3]
-    assert diminishing_importance(texts, classes, found, 0, decay=0).tolist() == [4, 0, 3]
+    assert importance(texts, classes, found, None, 0, decay=0.5).tolist() == [4, 2, 3]
+    assert importance(texts, classes, found, None, 0, decay=1).tolist() == [4, 4, 3]
+    assert importance(texts, classes, found, None, 0, decay=0).tolist() == [4, 0, 3]
 
 
 @given(st.lists(st.lists(st.sampled_from("xyz"), min_size=1, max_size=3), max_size=8))
-def test_without_decay_diminishing_importance_is_importance(bags: list[list[str]]) -> None:
-    texts = [" ".join(bag) for bag in bags]
-    found = Influence({("a", "b"): {"x": 4.0, "y": 3.0}})
-    plain = importance(texts, [["a"]] * len(texts), found)
-    assert diminishing_importance(texts, [["a"]] * len(texts), found, decay=1) == pytest.approx(plain)
+def test_without_decay_an_utterance_is_worth_its_own_words(bags: list[list[str]]) -> None:
+    texts, worth = [" ".join(bag) for bag in bags], {"x": 4.0, "y": 3.0}
+    plain = [sum(worth.get(word, 0) for word in set(bag)) / len(bag) ** 0.5 for bag in bags]
+    found = importance(texts, [["a"]] * len(texts), Influence({("a", "b"): worth}), decay=1)
+    assert found.tolist() == pytest.approx(plain)
+
+
+def test_words_that_led_to_a_class_wrongly_speak_against_it() -> None:
+    found = Influence({("a", "b"): {"x": 4.0}, ("b", "a"): {"y": 3.0}})
+    assert importance(["x y", "y"], [["a"], ["a"]], found, None, 0).tolist() == [1, 0]
+    assert importance(["x y", "y"], [["a"], ["a"]], found, None, 0, penalty=0).tolist() == [4, 0]
+
+
+def test_weights_multiply() -> None:
+    found = Influence({("a", "b"): {"x": 4.0}})
+    assert importance(["x", "x z"], [["a"], ["a"]], found, [0.0, 0.5], 0).tolist() == [0, 2]
+
+
+def test_what_the_model_reads_as_labelled_surprises_it_little() -> None:
+    model = trained()
+    ((reading,),) = model.read(["stop"])
+    other = next(name for name in model.labels.intents if name != reading.intent)
+    known, new = surprise(model, [candidate("stop", reading.intent), candidate("stop", other)])
+    assert 0 <= known < new <= 1
 
 
 def test_quotas_hold() -> None:
