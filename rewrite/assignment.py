@@ -53,7 +53,11 @@ class Experiment:
         """
         if bucket(unit, self.holdout_salt) < self.holdout_share:
             return "holdout"
-        return "challenger" if bucket(unit, self.salt) < self.share(at_s) else "champion"
+        return "challenger" if self.challenges(unit, at_s) else "champion"
+
+    def challenges(self, unit: str, at_s: float) -> bool:
+        """Whether the challenger decides for a unit that is not held out."""
+        return bucket(unit, self.salt) < self.share(at_s)
 
     def expected(self, at_s: float) -> dict[Arm, float]:
         """Share of users in each arm."""

@@ -58,6 +58,7 @@ async def info(request: Request) -> dict[str, Any]:
         "bundle_since": current.since if current else None,
         "previous": previous.bundle_id if previous else None,
         "pinned": service.holder.pinned,
+        "experiment": service.trial.as_dict(),
         "data_window": current.facts.get("data_window") if current else None,
         "deletion_epoch": current.epoch if current else None,
         "tombstone_epoch": service.tombstones.hidden.epoch,

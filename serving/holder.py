@@ -37,13 +37,14 @@ class InForce:
 
 
 class Holder:
-    """The bundle in force and the one before it; both stay open."""
+    """The bundle in force and the one before it, which both stay open; beside them a challenger, if there is one."""
 
     def __init__(
         self, pool: Pool, registry: Registry | None, bundle: Path | None, on_load: Callable[[bool], object] = bool
     ) -> None:
         self.current: InForce | None = None
         self.previous: InForce | None = None
+        self.challenger: InForce | None = None
         self.pinned = False
         self.error: str | None = None
         self.registry = registry
@@ -103,11 +104,23 @@ class Holder:
             return False
         return True
 
+    async def accompany(self, name: str | None) -> None:
+        """Open a challenger beside the bundle in force; None closes it.
+
+        Raises:
+            NoSuchBundle: there is none of that name. BadBundle: it cannot be used. No challenger is open then.
+        """
+        async with self._lock:
+            self.challenger = None
+            if name is not None:
+                self.challenger = self._held(name) or await self._opened(self._path(name))
+            self._close_others()
+
     def listed(self) -> list[dict[str, Any]]:
         """Every bundle known, with its aliases and whether it is in force."""
         aliases = self.registry.aliases() if self.registry is not None else {}
         names = self.registry.bundles() if self.registry is not None else []
-        held = [b.bundle_id for b in (self.current, self.previous) if b is not None]
+        held = [b.bundle_id for b in self._open]
         names += [name for name in held if name not in names]
         current = self.current.bundle_id if self.current else None
         return [
@@ -123,7 +136,7 @@ class Holder:
     def _path(self, name: str | None) -> str:
         if self.registry is None:
             assert self._bundle is not None
-            known = {b.bundle_id: b.path for b in (self.current, self.previous) if b is not None}
+            known = {b.bundle_id: b.path for b in self._open}
             if name is not None and name not in known:
                 raise NoSuchBundle(f"no such bundle; got {name!r}; without a registry only those open are known")
             return known[name] if name is not None else str(self._bundle)
@@ -144,8 +157,11 @@ class Holder:
 
     def _held(self, bundle_id: str | None) -> InForce | None:
         """The bundle of that id if it is open already."""
-        open_now = (self.current, self.previous)
-        return next((b for b in open_now if b is not None and b.bundle_id == bundle_id), None)
+        return next((b for b in self._open if b.bundle_id == bundle_id), None)
+
+    @property
+    def _open(self) -> list[InForce]:
+        return [b for b in (self.current, self.previous, self.challenger) if b is not None]
 
     async def _opened(self, path: str) -> InForce:
         """Open a bundle in every worker, kept from being retired meanwhile and while it is held.
@@ -180,7 +196,7 @@ class Holder:
         return found
 
     def _close_others(self) -> None:
-        keep = frozenset(b.bundle_id for b in (self.current, self.previous) if b is not None)
+        keep = frozenset(b.bundle_id for b in self._open)
         self._pool.keep(keep)
         for name in [name for name in self._holds if name not in keep]:
             self._holds.pop(name).close()

@@ -6,12 +6,13 @@ from rewrite.turn import Turn
 
 
 def is_held_out(turn: Turn, share: float, salt: str) -> bool:
-    """Whether a turn's user is among the held-out `share` of users, in [0, 1); another salt draws other users.
+    """Whether a turn's user is among the held-out `share` of users, in [0, 1); another salt draws other users."""
+    return bucket(unit_of(turn), salt) < share
 
-    Turns without a user are drawn by what they ask for.
-    """
-    unit = turn.user_id if turn.user_id is not None else f"text\0{normalise(turn.utterance)}"
-    return bucket(unit, salt) < share
+
+def unit_of(turn: Turn) -> str:
+    """What is drawn: the user; of turns without one, what they ask for."""
+    return turn.user_id if turn.user_id is not None else f"text\0{normalise(turn.utterance)}"
 
 
 def propensity(rewrites: bool, held: bool, share: float) -> float:

@@ -17,6 +17,7 @@ from serving.metrics import Metrics
 from serving.pool import Pool
 from serving.problems import Problem
 from serving.tombstones import TombstoneLog
+from serving.trial import Trial
 
 REASONS = {
     "holdout": "there is a rewrite, but this user is held out to measure what rewrites do",
@@ -29,6 +30,9 @@ REASONS = {
 
 PATIENCE = 0.5
 """Share of a deadline that may go by before a turn is looked at: more is refused at once."""
+
+SHADOW_ROOM = 0.25
+"""Share of the places that may be taken while a challenger still shadows."""
 
 STUCK_S = 10.0
 """A turn in the works for so long means that no progress is made."""
@@ -62,6 +66,7 @@ class Service:
         self.config = config
         self.pool = pool
         self.holder = holder
+        self.trial = Trial(holder)
         self.metrics = metrics
         self.tombstones = TombstoneLog(config.state)
         self.exposures = ExposureLog(config.state / "exposures", config.rotate_bytes, config.rotate_s, config.fsync_s)
@@ -69,6 +74,7 @@ class Service:
         self.started_s = time.time()
         self._began: dict[int, float] = {}
         self._chores: set[asyncio.Task[Any]] = set()
+        self._shadows: set[asyncio.Task[Any]] = set()
         self._in_force = self.tombstones.hidden
         pool.hide(self._in_force)
 
@@ -90,10 +96,13 @@ class Service:
             raise self._refusal("full", "overloaded", f"{self.config.places} turns are being decided already")
         if self.pool.wait_s > (deadline - began) * PATIENCE:
             raise self._refusal("queue", "overloaded", "the queue would take too much of the deadline")
+        if not self.is_held_out(turn):
+            bundle = self.trial.challenger_of(turn) or bundle
         answer = await self._answer(Job(self.pool.job_id(), bundle.bundle_id, turn, deadline, explain))
         verdict = self._judged(turn, bundle, answer, request_id, began)
         verdict = self._recorded(turn, verdict)
         self._count(verdict, time.monotonic() - began)
+        self._shadow(turn, request_id)
         return verdict
 
     def heed_orders(self) -> None:
@@ -173,6 +182,7 @@ class Service:
         try:
             if await self.holder.follow():
                 self.swapped()
+            await self.trial.follow()
         except (OSError, ValueError):
             return  # an alias half written or a registry out of reach: the bundle in force stays
 
@@ -259,6 +269,28 @@ class Service:
             },
         }
 
+    def _shadow(self, turn: Turn, request_id: str) -> None:
+        """Let a challenger that shadows decide too, where there is time for it; only the record tells."""
+        challenger = self.trial.shadow
+        if challenger is None or self.pool.waiting > self.config.places * SHADOW_ROOM:
+            return
+        self._in_background(self._shadowed(turn, request_id, challenger), self._shadows)
+
+    async def _shadowed(self, turn: Turn, request_id: str, challenger: InForce) -> None:
+        deadline = time.monotonic() + self.config.max_deadline_ms / 1000
+        answer = await self.pool.submit(Job(self.pool.job_id(), challenger.bundle_id, turn, deadline))
+        if answer.failure is not None or self._hides(turn, challenger, answer):
+            return
+        found = {"text": answer.text, "source": answer.source, "bundle": challenger.bundle_id, "reason": answer.reason}
+        about = {"request_id": request_id, "interaction_id": turn.interaction_id, "user_id": turn.user_id}
+        kept = self.exposures.append({"kind": "shadow", "at": _now(), **about, "decision": found})
+        self._note_exposure(kept)
+
+    def _hides(self, turn: Turn, bundle: InForce, answer: Answer) -> bool:
+        """Whether the user was forgotten since the bundle was built, or the text is blocked."""
+        hidden = self.tombstones.hidden
+        return answer.text in hidden.blocked or hidden.users.get(turn.user_id or "", 0) > bundle.epoch
+
     def _note_exposure(self, kept: bool) -> None:
         self.metrics.exposures.labels("kept" if kept else "lost").inc()
         self.metrics.exposure_failing.set(not kept)
@@ -286,10 +318,11 @@ class Service:
             self.exposures.rotate()
             await asyncio.to_thread(scrub, self.exposures.folder, users, self.exposures.current)
 
-    def _in_background(self, work: Awaitable[None]) -> None:
+    def _in_background(self, work: Awaitable[None], kept: set[asyncio.Task[Any]] | None = None) -> None:
+        tasks = self._chores if kept is None else kept
         task = asyncio.ensure_future(work)
-        self._chores.add(task)
-        task.add_done_callback(self._chores.discard)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
 
 def _now() -> str:
