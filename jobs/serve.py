@@ -88,6 +88,21 @@ def forget(
         typer.echo(f"forgotten (epoch {epoch}); {removed} exposure records removed")
 
 
+def pin(
+    source: Annotated[str, typer.Argument(help="Text as it is heard.")],
+    target: Annotated[str | None, typer.Argument(help="What it is always rewritten to; none with --lift.")] = None,
+    state: State = DEFAULT_STATE,
+    lift: Annotated[bool, typer.Option("--lift", help="Leave it to the bundle again.")] = False,
+) -> None:
+    """Always make a rewrite, whatever the bundle would decide, as long as its target is in force for everybody."""
+    from serving.tombstones import TombstoneLog
+
+    if lift == (target is not None):
+        raise ValueError("give a target, or --lift without one; got " + ("both" if lift else "neither"))
+    epoch = TombstoneLog(state).pin(source, target)
+    typer.echo(f"{'no longer pinned' if lift else 'pinned'} (epoch {epoch})")
+
+
 def block(
     text: Annotated[str, typer.Argument(help="Text that must not come out any more.")],
     state: State = DEFAULT_STATE,

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Request
 from serving.holder import BadBundle, InForce, NoSuchBundle
 from serving.problems import Problem, documented
 from serving.routes import service_of
-from serving.schemas import BlockRequest, DrainRequest, ReloadRequest
+from serving.schemas import BlockRequest, DrainRequest, PinRequest, ReloadRequest
 from serving.service import Service
 
 router = APIRouter(tags=["operate"])
@@ -44,6 +44,27 @@ async def block(body: BlockRequest, request: Request) -> dict[str, Any]:
         raise Problem("unavailable", "the order could not be forced to disk, and is not in force") from error
     except ValueError as error:
         raise Problem("invalid", "nothing is left of the text after normalising") from error
+
+
+@router.get("/v1/pins", responses=documented("unauthorized", "unavailable"), summary="List the pinned pairs")
+async def pinned(request: Request) -> dict[str, Any]:
+    """The texts that are always rewritten, and to what."""
+    service = service_of(request)
+    service.heed_orders()
+    return {"pins": dict(sorted(service.tombstones.hidden.pinned.items()))}
+
+
+@router.post("/v1/pins", responses=documented(*_COMMON), summary="Pin a pair")
+async def pin(body: PinRequest, request: Request) -> dict[str, Any]:
+    """From the next turn on the text is rewritten to the target, whatever the bundle would decide, as long as the
+    target is in force for everybody and not blocked. Held-out users are not rewritten all the same.
+    """
+    try:
+        return {"epoch": await service_of(request).pin(body.source, body.target)}
+    except OSError as error:
+        raise Problem("unavailable", "the order could not be forced to disk, and is not in force") from error
+    except ValueError as error:
+        raise Problem("invalid", "a pin needs two texts that differ after normalising") from error
 
 
 @router.post("/admin/reload", responses=documented(*_COMMON, "not-found", "conflict"), summary="Load a bundle")

@@ -1,12 +1,13 @@
 """One bundle, opened: decides turns, asking the model only for what is not known."""
 
 import copy
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from rewrite.rewriter import Rewriter
+from rewrite.text import normalise
 from rewrite.turn import Turn
 from serving.asking import (
     AskingGenerator,
@@ -78,6 +79,7 @@ class BundleEngine:
         self._scorer.knowledge.personal = self._personal
         self._whole_trie = self._scorer.trie
         self._blocked: frozenset[str] = frozenset()
+        self._pinned: Mapping[str, str] = {}
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -93,6 +95,9 @@ class BundleEngine:
 
     def attempt(self, job: Job, memo: Any) -> Any:
         turn, decisions = rounded(job.turn), self._decisions
+        target = self._pinned_to(turn)
+        if target is not None and not job.explain:
+            return Answer(job.job_id, target, "global", 1.0, "pinned")
         key = decision_key(turn, self._personal.of(turn.user_id))
         known = None if job.explain else decisions.get(key)
         if known is not None:
@@ -114,7 +119,14 @@ class BundleEngine:
         )
         if not job.explain:
             decisions.put(key, answer)
+        elif target is not None:
+            return replace(answer, text=target, source="global", confidence=1.0, reason="pinned")
         return answer
+
+    def _pinned_to(self, turn: Turn) -> str | None:
+        """What an operator pinned this turn to, if that is in force for everybody."""
+        target = self._pinned.get(normalise(turn.utterance)) if self._pinned else None
+        return target if target in self._scorer.knowledge.known and target not in self._blocked else None
 
     def compute(self, needs: Sequence[tuple[Any, Any]]) -> None:
         from serving.scoring import pair_scores, searched
@@ -137,6 +149,7 @@ class BundleEngine:
         if hidden.blocked != self._blocked:
             self._scorer = self._without(hidden.blocked)
             self._blocked = hidden.blocked
+        self._pinned = hidden.pinned
         self._begin_anew()  # a forgotten user's queries are among what is kept
 
     def warm(self) -> None:
@@ -187,8 +200,6 @@ class BundleEngine:
         return scorer
 
     def _explained(self, rewriter: Any, job: Job, candidates: Iterable[Any]) -> tuple[dict[str, Any], ...]:
-        from rewrite.text import normalise
-
         query = normalise(job.turn.utterance)
         return tuple(
             {

@@ -78,8 +78,11 @@ class Drop:
 
 @dataclass(frozen=True)
 class Hidden:
-    """What operators took out of force: users forgotten, with the epoch at which, and blocked texts."""
+    """What operators took out of force: users forgotten, with the epoch at which, and blocked texts; and what they
+    pinned: a text, and what it is always rewritten to.
+    """
 
     users: Mapping[str, int] = field(default_factory=dict)
     blocked: frozenset[str] = frozenset()
     epoch: int = 0
+    pinned: Mapping[str, str] = field(default_factory=dict)

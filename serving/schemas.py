@@ -146,6 +146,13 @@ class BlockRequest(Strict):
     blocked: bool = True
 
 
+class PinRequest(Strict):
+    """A text that is always rewritten to `target` from now on; without one it is decided as any other."""
+
+    source: Annotated[str, Field(min_length=1, max_length=TEXT_CHARS)]
+    target: Annotated[str, Field(min_length=1, max_length=TEXT_CHARS)] | None = None
+
+
 class ReloadRequest(Strict):
     """Which bundle to put in force; the champion where none is named."""
 

@@ -23,10 +23,11 @@ REASONS = {
     "holdout": "there is a rewrite, but this user is held out to measure what rewrites do",
     "blocked": "the rewrite was blocked meanwhile",
     "forgotten": "the user was forgotten meanwhile",
+    "pinned": "an operator pinned this text to that rewrite",
     "not_recorded": "there is a rewrite, but it could not be recorded, so it is not made",
     "fault": "deciding failed",
 }
-"""Why a turn is left alone, besides `rewrite.decision.REASONS`."""
+"""Why a turn is answered as it is, besides `rewrite.decision.REASONS`."""
 
 PATIENCE = 0.5
 """Share of a deadline that may go by before a turn is looked at: more is refused at once."""
@@ -131,6 +132,16 @@ class Service:
             OSError: the order could not be forced to disk; nothing has changed. ValueError: there is no text.
         """
         epoch = self.tombstones.block(text, blocked)
+        await self._apply_orders(self.tombstones.hidden)
+        return epoch
+
+    async def pin(self, source: str, target: str | None) -> int:
+        """Always rewrite a text to another from now on, or, with None, decide it again; returns the order's epoch.
+
+        Raises:
+            OSError: the order could not be forced to disk; nothing has changed. ValueError: no such pair can be.
+        """
+        epoch = self.tombstones.pin(source, target)
         await self._apply_orders(self.tombstones.hidden)
         return epoch
 
@@ -311,6 +322,7 @@ class Service:
         self.pool.hide(hidden)
         self.metrics.orders.labels("forget").set(len(hidden.users))
         self.metrics.orders.labels("block").set(len(hidden.blocked))
+        self.metrics.orders.labels("pin").set(len(hidden.pinned))
         return self._scrub([user for user, at in hidden.users.items() if at > before.epoch])
 
     async def _scrub(self, users: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""The tombstone log: users forgotten and texts blocked, forced to disk before anybody is told that it is done.
+"""The tombstone log: users forgotten, texts blocked, pairs pinned; on disk before anybody is told that it is done.
 
 One JSON line per order, oldest first, each with its `epoch`, counting from 1. A bundle whose manifest has a
 `deletion_epoch` of n was built without what the orders up to n took out, so for that bundle forgetting up to n is
@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from rewrite.text import normalise
 from serving.job import Hidden
 
 FILE = "tombstones.jsonl"
-KINDS = ("forget", "block", "unblock")
+KINDS = ("forget", "block", "unblock", "pin", "unpin")
 
 
 class TombstoneLog:
@@ -74,17 +75,28 @@ class TombstoneLog:
             raise ValueError(f"nothing to block; got {text!r}; expected a text that is not empty after normalising")
         return self._append("block" if blocked else "unblock", plain)
 
+    def pin(self, source: str, target: str | None) -> int:
+        """Always rewrite `source` to `target`, or, with None, decide it as any other text; returns the order's epoch.
+
+        Raises:
+            ValueError: nothing is left of a text after normalising, or they are the same.
+        """
+        heard, meant = normalise(source), normalise(target or "")
+        if not heard or (target is not None and (not meant or meant == heard)):
+            raise ValueError(f"nothing to pin; got {source!r} and {target!r}; expected two texts that differ")
+        return self._append("unpin", heard) if target is None else self._append("pin", heard, target=meant)
+
     def orders(self) -> list[dict[str, Any]]:
         """Every order, oldest first."""
         with self.path.open("rb") if self.path.exists() else open(os.devnull, "rb") as file:
             return [self._order(line) for line in file if line.endswith(b"\n")]
 
-    def _append(self, kind: str, value: str) -> int:
+    def _append(self, kind: str, value: str, **more: str) -> int:
         with self._locked() as descriptor:
             self.refresh()
             os.ftruncate(descriptor, self._read_to)  # what a kill tore off mid-line
             epoch = self.hidden.epoch + 1
-            order = {"epoch": epoch, "at": datetime.now(UTC).isoformat(), "kind": kind, "value": value}
+            order = {"epoch": epoch, "at": datetime.now(UTC).isoformat(), "kind": kind, "value": value, **more}
             line = json.dumps(order, sort_keys=True).encode() + b"\n"
             try:
                 if os.pwrite(descriptor, line, self._read_to) < len(line):
@@ -110,7 +122,8 @@ class TombstoneLog:
     def _order(self, line: bytes) -> dict[str, Any]:
         try:
             order = json.loads(line)
-            if order["kind"] in KINDS and isinstance(order["value"], str) and isinstance(order["epoch"], int):
+            texts = [order["value"], *([order["target"]] if order["kind"] == "pin" else [])]
+            if order["kind"] in KINDS and all(isinstance(t, str) for t in texts) and isinstance(order["epoch"], int):
                 return dict(order)
         except (ValueError, KeyError, TypeError):
             pass
@@ -123,6 +136,10 @@ class TombstoneLog:
 def _applied(hidden: Hidden, order: dict[str, Any]) -> Hidden:
     kind, value, epoch = order["kind"], order["value"], order["epoch"]
     if kind == "forget":
-        return Hidden({**hidden.users, value: epoch}, hidden.blocked, epoch)
+        return replace(hidden, users={**hidden.users, value: epoch}, epoch=epoch)
+    if kind in ("pin", "unpin"):
+        others = {source: target for source, target in hidden.pinned.items() if source != value}
+        pinned = {**others, value: order["target"]} if kind == "pin" else others
+        return replace(hidden, pinned=pinned, epoch=epoch)
     blocked = hidden.blocked | {value} if kind == "block" else hidden.blocked - {value}
-    return Hidden(hidden.users, blocked, epoch)
+    return replace(hidden, blocked=blocked, epoch=epoch)

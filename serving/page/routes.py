@@ -145,9 +145,10 @@ def rewrites(request: Request, who: Who, q: str = "") -> Response:
     measured = next((run["experiment"] for run in runs if run.get("experiment")), None)
     results = {(p["source"], p["target"]): p for p in (measured or {}).get("pairs", [])}
     found = known.search(q[:TEXT_CHARS]) if known is not None else []
-    blocked = sorted(service.tombstones.hidden.blocked)
+    hidden = service.tombstones.hidden
     return show(
-        request, who, "rewrites", q=q, found=found, results=results, blocked=blocked, known=known,
+        request, who, "rewrites", q=q, found=found, results=results, blocked=sorted(hidden.blocked), known=known,
+        pinned=dict(sorted(hidden.pinned.items())),
         audit=list(reversed(list(read_lines(_audit(request)))))[:30],
     )  # fmt: skip
 
@@ -261,6 +262,19 @@ async def block(request: Request, who: Operator, fields: Fields) -> Response:
         raise Problem("invalid", "the block could not be recorded") from error
     _record(request, who, "block" if blocked else "lift", text, fields)
     return _back("/page/rewrites", "blocked" if blocked else "allowed again")
+
+
+@router.post("/page/pin")
+async def pin(request: Request, who: Operator, fields: Fields) -> Response:
+    """Always make a rewrite, or leave it to the bundle again, with a reason."""
+    source, target = fields.get("source", ""), fields.get("target", "")
+    lifted = bool(fields.get("lift"))
+    try:
+        await service_of(request).pin(source, None if lifted else target)
+    except (OSError, ValueError) as error:
+        raise Problem("invalid", "the pin could not be recorded") from error
+    _record(request, who, "unpin" if lifted else "pin", f"{source} → {target}", fields)
+    return _back("/page/rewrites", "no longer pinned" if lifted else "pinned")
 
 
 @router.post("/page/promote")

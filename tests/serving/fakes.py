@@ -58,6 +58,8 @@ class RuleEngine:
             raise RuntimeError(query)
         if query in self.rules.modelled and query not in memo:
             return query
+        if query in self._hidden.pinned and self._hidden.pinned[query] not in self._hidden.blocked:
+            return Answer(job.job_id, self._hidden.pinned[query], "global", 1.0, "pinned")
         own = self.rules.own.get(job.turn.user_id or "", {})
         if self._hidden.users.get(job.turn.user_id or "", 0) > self.rules.deletion_epoch:
             own = {}

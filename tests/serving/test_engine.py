@@ -130,6 +130,25 @@ def test_a_blocked_text_is_cut_out_and_comes_back_when_allowed(engine: BundleEng
     assert told(decided(engine, [turn])) == told([rewriter.rewrite_turn(turn)])
 
 
+def test_a_pin_decides_where_its_target_is_in_force(engine: BundleEngine, rewriter: Rewriter) -> None:
+    (meant, misheard), (other, _) = list(SONGS.items())[:2]
+    turn = Turn(misheard, asr_confidence=0.4)
+    engine.hide(Hidden(epoch=1, pinned={misheard: other}))
+    (answer,) = decided(engine, [turn])
+    assert (answer.text, answer.source, answer.reason) == (other, "global", "pinned")
+    (explained,) = decided(engine, [turn], explain=True)
+    assert (explained.text, explained.reason) == (other, "pinned")
+    assert meant in {c["text"] for c in explained.candidates}
+    for hidden in (
+        Hidden(pinned={misheard: "nobody ever said so"}),
+        Hidden(blocked=frozenset({other}), pinned={misheard: other}),
+    ):
+        engine.hide(hidden)
+        assert decided(engine, [turn])[0].reason != "pinned"
+    engine.hide(Hidden())
+    assert told(decided(engine, [turn])) == told([rewriter.rewrite_turn(turn)])
+
+
 def test_a_forgotten_user_has_nothing_of_their_own(engine: BundleEngine) -> None:
     turn = Turn("kall friend 3", user_id="u03", asr_confidence=0.4)
 

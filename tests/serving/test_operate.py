@@ -67,6 +67,36 @@ def test_a_blocked_text_never_comes_out_until_it_is_allowed_again(admin: Admin) 
     assert running.text("play alien bridges") == "play ancient bridges"
 
 
+def test_a_pinned_pair_is_made_until_it_is_lifted_and_never_to_a_blocked_text(admin: Admin) -> None:
+    running, operator = admin
+    pair = {"source": "Play  Alien bridges", "target": "stop"}
+    assert running.client.post("/v1/pins", json=pair).status_code == 401
+    assert running.client.post("/v1/pins", json=pair, headers=operator).json() == {"epoch": 1}
+    assert running.client.get("/v1/pins", headers=operator).json() == {"pins": {"play alien bridges": "stop"}}
+    answer = running.rewrite("play alien bridges").json()
+    assert (answer["rewrite"], answer["reason"], answer["confidence"]) == ("stop", "pinned", 1.0)
+    running.client.post("/v1/blocklist", json={"text": "stop"}, headers=operator)
+    assert running.text("play alien bridges") == "play ancient bridges"
+    same = {"source": "stop", "target": " STOP "}
+    assert running.client.post("/v1/pins", json=same, headers=operator).status_code == 422
+    lifted = running.client.post("/v1/pins", json={"source": pair["source"]}, headers=operator)
+    assert lifted.json() == {"epoch": 3}
+    assert running.client.get("/v1/pins", headers=operator).json() == {"pins": {}}
+
+
+def test_a_pin_is_remembered_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
+    from serving.tombstones import TombstoneLog
+
+    TombstoneLog(tmp_path).pin("a", "b")
+    assert TombstoneLog(tmp_path).hidden.pinned == {"a": "b"}
+    with pytest.raises(ValueError, match="nothing to pin; got 'a' and 'A'"):
+        TombstoneLog(tmp_path).pin("a", "A")
+    with (tmp_path / "tombstones.jsonl").open("a") as file:
+        file.write('{"epoch": 2, "kind": "pin", "value": "a"}\n')
+    with pytest.raises(ValueError, match="is damaged"):
+        TombstoneLog(tmp_path)
+
+
 def test_orders_given_beside_the_service_act_on_its_next_turn(tmp_path: Path) -> None:
     from serving.tombstones import TombstoneLog
 

@@ -151,9 +151,16 @@ def test_an_admin_rolls_back_promotes_and_blocks_and_it_is_on_record(keyed: tupl
     assert running.text("play alien bridges") is None
     assert client.post("/page/block", data={**sent, "text": "play ancient bridges", "lift": "yes"}).status_code == 200
     assert running.text("play alien bridges") == "play ancient bridges"
+    pair = {"source": "stop", "target": "play ancient bridges"}
+    assert client.post("/page/pin", data={**sent, **pair}).status_code == 200
+    assert running.text("stop") == "play ancient bridges"
+    assert "Unpin" in client.get("/page/rewrites").text
+    assert client.post("/page/pin", data={**sent, **pair, "lift": "yes"}).status_code == 200
+    assert running.text("stop") is None
     audit = list(read_lines(folder / "state" / "audit.jsonl"))
     assert [(line["by"], line["did"]) for line in audit] == [
-        ("olga", "rollback"), ("olga", "promote"), ("olga", "block"), ("olga", "lift"),
+        ("olga", "rollback"), ("olga", "promote"), ("olga", "block"), ("olga", "lift"), ("olga", "pin"),
+        ("olga", "unpin"),
     ]  # fmt: skip
     assert audit[0]["reason"] == "looks odd"
     assert "looks odd" in client.get("/page/rewrites").text
