@@ -1,7 +1,8 @@
-"""Logs on their way in: with what the service did to each turn, from its exposure log."""
+"""Logs on their way in: with what the service did to each turn, and was told of it, from its exposure log."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,29 +10,59 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FIELDS = ("text", "source", "bundle", "propensity", "holdout")
+OUTCOMES = ("status", "interrupted", "dwell_s")
 
 
-def exposures(folder: Path) -> dict[str, dict[str, Any]]:
-    """What was decided, by interaction id; of several decisions of one turn the last. Torn lines are left out."""
-    found: dict[str, dict[str, Any]] = {}
+@dataclass
+class Exposures:
+    """By interaction id.
+
+    Attributes:
+        rewrites: what was decided; of several decisions of one turn the last.
+        outcomes: what feedback said became of the turn, field by field; of several the last.
+    """
+
+    rewrites: dict[str, dict[str, Any]] = field(default_factory=dict)
+    outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Exposures":
+        """Read every file of the log. Torn lines are left out, and feedback on a turn that is nowhere."""
+        found, asked, told = cls(), {}, []
+        for record in _records(folder):
+            try:
+                if record["kind"] == "decision" and record["interaction_id"] is not None:
+                    found.rewrites[record["interaction_id"]] = {name: record["rewrite"][name] for name in FIELDS}
+                    asked[record.get("request_id")] = record["interaction_id"]
+                elif record["kind"] == "feedback":
+                    told.append(record)
+            except (KeyError, TypeError):
+                continue
+        for record in told:
+            turn = record.get("interaction_id") or asked.get(record.get("request_id"))
+            if turn is not None:
+                said = {name: record[name] for name in OUTCOMES if record.get(name) is not None}
+                found.outcomes.setdefault(turn, {}).update(said)
+        return found
+
+
+def _records(folder: Path) -> Iterator[dict[str, Any]]:
     for path in sorted(folder.glob("exposures-*.jsonl")):
         for line in path.read_bytes().splitlines():
             try:
-                record = json.loads(line)
-                if record["kind"] == "decision" and record["interaction_id"] is not None:
-                    found[record["interaction_id"]] = {name: record["rewrite"][name] for name in FIELDS}
-            except (ValueError, KeyError, TypeError):
+                yield json.loads(line)
+            except ValueError:
                 continue
-    return found
 
 
-def with_exposures(files: Sequence[Path], found: Mapping[str, Mapping[str, Any]], out: Path) -> list[Path]:
-    """Write every log with its `rewrite` column filled from `found`; a turn's own entry stays where `found` has none.
+def with_exposures(files: Sequence[Path], found: Exposures, out: Path) -> list[Path]:
+    """Write every log with its `rewrite` column filled, and what feedback says where the log itself says nothing.
+
+    A turn's own entry stays where `found` has none.
 
     Raises:
         ValueError: a file cannot be read as a log.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     out.mkdir(parents=True, exist_ok=True)
@@ -40,21 +71,38 @@ def with_exposures(files: Sequence[Path], found: Mapping[str, Mapping[str, Any]]
         table = _read(path)
         if "interaction_id" not in table.column_names:
             raise ValueError(f"{path} has no column interaction_id; got {', '.join(table.column_names[:12])}; a log?")
-        own = table["rewrite"].to_pylist() if "rewrite" in table.column_names else [None] * table.num_rows
         ids = table["interaction_id"].to_pylist()
-        column = pa.array([found.get(i, mine) for i, mine in zip(ids, own, strict=True)], _rewrite())
-        if "rewrite" in table.column_names:
-            table = table.drop_columns("rewrite")
+        own = _column(table, "rewrite")
+        table = _with(table, "rewrite", [found.rewrites.get(i, mine) for i, mine in zip(ids, own, strict=True)])
+        for name in OUTCOMES:
+            said = [found.outcomes.get(i, {}).get(name) for i in ids]
+            if any(value is not None for value in said):
+                logged = _column(table, name)
+                table = _with(table, name, [b if a is None else a for a, b in zip(logged, said, strict=True)])
         written.append(out / f"logs-{number:05d}.parquet")
-        pq.write_table(table.append_column("rewrite", column), written[-1])
+        pq.write_table(table, written[-1])
     return written
 
 
-def _rewrite() -> "pa.DataType":
+def _column(table: "pa.Table", name: str) -> list[Any]:
+    return table[name].to_pylist() if name in table.column_names else [None] * table.num_rows
+
+
+def _with(table: "pa.Table", name: str, values: list[Any]) -> "pa.Table":
+    import pyarrow as pa
+
+    column = pa.array(values, _types()[name])
+    if name not in table.column_names:
+        return table.append_column(name, column)
+    return table.set_column(table.column_names.index(name), name, column)
+
+
+def _types() -> "dict[str, pa.DataType]":
     import pyarrow as pa
 
     kinds = (pa.string(), pa.string(), pa.string(), pa.float64(), pa.bool_())
-    return pa.struct(list(zip(FIELDS, kinds, strict=True)))
+    rewrite = pa.struct(list(zip(FIELDS, kinds, strict=True)))
+    return {"rewrite": rewrite, "status": pa.string(), "interrupted": pa.bool_(), "dwell_s": pa.float64()}
 
 
 def _read(path: Path) -> "pa.Table":

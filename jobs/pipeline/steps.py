@@ -66,7 +66,7 @@ def steps_of(plan: Plan, run_id: str) -> list[Step]:
     judged = {"champion": champion, "replayed": plan.replayed, "incidents": known, **taken_out}
     mining = {**plan.mining.as_dict(), "forgotten": digest(sorted(plan.forgotten))}
     return [
-        Step("import", Import(inputs, shown, plan), {"inputs": inputs, "exposures": shown}, version=2),
+        Step("import", Import(inputs, shown, plan), {"inputs": inputs, "exposures": shown}, version=3),
         Step("mine", Mine(plan), mining, ("import",), version=2),
         Step("learn", Learn(plan), {**learning, **taken_out}, ("mine",), version=2),
         *(nlu_steps(plan.nlu) if plan.nlu is not None else []),
@@ -90,12 +90,12 @@ class Import:
     plan: Plan
 
     def __call__(self, folder: Path, needs: Paths, scratch: Path) -> None:
-        from jobs.pipeline.importing import exposures, with_exposures
+        from jobs.pipeline.importing import Exposures, with_exposures
 
         write_json(folder / "inputs.json", {"logs": self.inputs, "exposures": self.shown})
         if self.shown and self.plan.exposures is not None:
             files = [Path(entry["path"]) for entry in self.inputs]
-            with_exposures(files, exposures(self.plan.exposures), folder / "logs")
+            with_exposures(files, Exposures.read(self.plan.exposures), folder / "logs")
 
 
 @dataclass(frozen=True)
