@@ -5,6 +5,7 @@ Only history is read here: outcomes of the held-back turns and the turns after t
 
 from collections import Counter
 from collections.abc import Sequence, Set
+from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -17,7 +18,7 @@ from jobs.turns import turns_of
 from rewrite.fitting import Judged, Want
 from rewrite.spaces import Knowledge
 from rewrite.text import normalise
-from rewrite.turn import Turn
+from rewrite.turn import Reading, Turn
 
 FOLLOW_UPS = 3
 FOLLOW_UP_GAP_S = 60.0
@@ -31,27 +32,86 @@ def judged_turns(turns: pa.Table, since: datetime, knowledge: Knowledge) -> list
     """Judge every turn of mining's `turns` table from `since` on.
 
     A turn fails if its defect probability is over a half. What a good turn wanted is what it got. What a failing one
-    wanted
-    is what its user then succeeded with, else what others did who had said the same; follow-ups unlike it count
-    where mining found that they belong to it.
+    wanted is what its user then succeeded with, else what others did who had said the same; follow-ups unlike it
+    count where mining found that they belong to it. A turn that was rewritten tells nothing of the text as it was
+    said if it failed; see `_cured` for the others.
 
     Args:
         knowledge: the whole history's: only its mined pairs are looked at.
     """
     ordered = turns.sort_by([("user_id", "ascending"), ("timestamp", "ascending"), ("interaction_id", "ascending")])
     probability = ordered["defect_probability"].to_pylist()
+    acted, shown = _acted_on(ordered)
     inside = pc.greater_equal(ordered["timestamp"], pa.scalar(since, ordered["timestamp"].type)).to_pylist()
     logged = turns_of(ordered)
     fails = [p > 0.5 for p in probability]
-    rows = [row for row in range(len(logged)) if inside[row]]
+    rows = [row for row in range(len(logged)) if inside[row] and not shown[row]]
     trusted = {(source, pair.target) for source, pairs in knowledge.look_up.items() for pair in pairs}
-    wants = {row: _want(logged, fails, row, trusted) if fails[row] else _own(logged[row]) for row in rows}
+    wants = {row: _want(logged, acted, fails, row, trusted) if fails[row] else _own(logged[row]) for row in rows}
     mined = _mined(knowledge)
     shared = mined | _shared({row: want for row, want in wants.items() if fails[row] and want is not None}, logged)
-    return [
+    found = [
         Judged(logged[row], probability[row], wants[row] or shared.get(normalise(logged[row].utterance)))
         for row in rows
     ]
+    cured = [row for row in range(len(logged)) if inside[row] and shown[row] and not fails[row]]
+    return found + _cured(logged, acted, cured, shown, _failing_if_left(ordered))
+
+
+def _acted_on(turns: pa.Table) -> tuple[list[str], list[bool]]:
+    """The text that the assistant acted on in each turn, and whether that was a rewrite."""
+    said = [normalise(text or "") for text in turns["utterance"].to_pylist()]
+    if "effective_text" not in turns.column_names:
+        return said, [False] * len(said)
+    acted = [a if a is not None else s for a, s in zip(turns["effective_text"].to_pylist(), said, strict=True)]
+    return acted, [a != s for a, s in zip(acted, said, strict=True)]
+
+
+def as_said(turns: pa.Table) -> pa.Table:
+    """The turns that were not rewritten: what became of the others says nothing about the text that was said."""
+    return turns.filter(pa.array([not shown for shown in _acted_on(turns)[1]]))
+
+
+PRIOR_FAILING, PRIOR_TURNS = 0.8, 10
+"""Of turns for which there was a rewrite, so many are taken to fail if left alone, until the holdout tells."""
+
+
+def _failing_if_left(turns: pa.Table) -> float:
+    """Share of failing turns among those with a rewrite that were held out."""
+    if "rewrite" not in turns.column_names:
+        return PRIOR_FAILING
+    held = [
+        probability
+        for rewrite, probability in zip(
+            turns["rewrite"].to_pylist(), turns["defect_probability"].to_pylist(), strict=True
+        )
+        if rewrite is not None and rewrite["holdout"] and rewrite["text"]
+    ]
+    return float(sum(held) + PRIOR_FAILING * PRIOR_TURNS) / (len(held) + PRIOR_TURNS)
+
+
+def _cured(
+    logged: Sequence[Turn], acted: Sequence[str], rows: Sequence[int], shown: Sequence[bool], failing: float
+) -> list[Judged]:
+    """Rewritten turns that went well: they wanted what they got, and would mostly have failed, as the holdout tells.
+
+    Left out, nobody would ever learn again of what the service cures; counted as they ended, it would unlearn it. The
+    log has the reading of the rewrite; that of the text as it was said is what other turns with it had.
+    """
+    if failing <= 0.5:
+        return []
+    readings: dict[str, Counter[tuple[Reading, float | None]]] = {}
+    for turn, rewritten in zip(logged, shown, strict=True):
+        if not rewritten:
+            readings.setdefault(normalise(turn.utterance), Counter())[turn.reading, turn.nlu_confidence] += 1
+    found = []
+    for row in rows:
+        heard = readings.get(normalise(logged[row].utterance))
+        if heard is not None:
+            reading, confidence = max(heard, key=lambda r: (heard[r], str(r)))
+            turn = replace(logged[row], reading=reading, nlu_confidence=confidence)
+            found.append(Judged(turn, failing, Want(acted[row], logged[row].reading)))
+    return found
 
 
 def _shared(wants: dict[int, Want], logged: Sequence[Turn]) -> dict[str, Want]:
@@ -76,14 +136,16 @@ def _own(turn: Turn) -> Want:
     return Want(normalise(turn.utterance), turn.reading)
 
 
-def _want(logged: Sequence[Turn], fails: Sequence[bool], row: int, trusted: Set[tuple[str, str]]) -> Want | None:
+def _want(
+    logged: Sequence[Turn], acted: Sequence[str], fails: Sequence[bool], row: int, trusted: Set[tuple[str, str]]
+) -> Want | None:
     """The first follow-up that succeeded and resembles the failed turn, or that mining found to belong to it."""
     text = normalise(logged[row].utterance)
     for later in range(row + 1, min(row + 1 + FOLLOW_UPS, len(logged))):
         turn = logged[later]
         if turn.user_id != logged[row].user_id or turn.gap_s is None or turn.gap_s > FOLLOW_UP_GAP_S:
             return None
-        found = normalise(turn.utterance)
+        found = acted[later]
         alike = fuzz.ratio(text, found) > LEAST_RATIO or (text, found) in trusted
         if not fails[later] and found != text and alike:
             return Want(found, turn.reading)
@@ -92,6 +154,7 @@ def _want(logged: Sequence[Turn], fails: Sequence[bool], row: int, trusted: Set[
 
 def intent_defect_rates(judged_before: pa.Table, least: int = 30) -> dict[str, float]:
     """Share of failing turns per recognised intent (smoothed towards the overall share), from earlier turns only."""
+    judged_before = as_said(judged_before)
     if "intent" not in judged_before.column_names or not judged_before.num_rows:
         return {}
     probability = judged_before["defect_probability"]

@@ -161,7 +161,39 @@ def read_tables(folder: Path) -> dict[str, "pa.Table"]:
     tables = {name: read_table(folder, name) for name in _TABLES}
     kinds = pa.array(["correction", "rewording"])
     tables["reformulations"] = tables["reformulations"].filter(pc.is_in(tables["reformulations"]["kind"], kinds))
+    tables["rewrites"] = with_proven(tables["rewrites"], read_table(folder, "rewrite_outcomes"))
     return tables
+
+
+def with_proven(rewrites: "pa.Table", outcomes: "pa.Table") -> "pa.Table":
+    """Mined pairs, and those which the holdout has proven: once a pair is made for everybody, nobody corrects
+    themselves any more, and its reformulations leave the window.
+    """
+    import pyarrow as pa
+
+    mined = set(zip(rewrites["source"].to_pylist(), rewrites["target"].to_pylist(), strict=True))
+    proven = [
+        {
+            "source": r["source"],
+            "target": r["target"],
+            "reach": r["success_rate"],
+            "success": r["success_rate"],
+            "worth": r["success_rate"],
+            "lower_bound": r["gain_lower"],
+            "users": r["users"],
+            "days": 0,
+            "count": r["wins"],
+            "source_count": r["turns"] + r["holdout_turns"],
+            "source_defect_rate": 1 - r["holdout_success_rate"],
+            "evidence_id": "",
+            "rule": "holdout",
+        }
+        for r in outcomes.to_pylist()
+        if r["verdict"] == "keep" and (r["source"], r["target"]) not in mined
+    ]
+    if not proven:
+        return rewrites
+    return pa.concat_tables([rewrites, pa.Table.from_pylist(proven, schema=rewrites.schema)])
 
 
 def build_trie(generator: "Generator", texts: Sequence[str]) -> Any:

@@ -74,6 +74,18 @@ SCHEMAS = {
         "count": pa.int64(),
         "defect_rate": pa.float64(),
     },
+    "rewrite_outcomes": {
+        "source": pa.string(),
+        "target": pa.string(),
+        "turns": pa.int64(),
+        "wins": pa.int64(),
+        "users": pa.int64(),
+        "success_rate": pa.float64(),
+        "holdout_turns": pa.int64(),
+        "holdout_success_rate": pa.float64(),
+        "gain_lower": pa.float64(),
+        "verdict": pa.string(),
+    },
     "personal": {
         "user": pa.string(),
         "text": pa.string(),

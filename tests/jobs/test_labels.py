@@ -1,0 +1,86 @@
+"""What held-back turns say of a text as it was said, when some of them were rewritten."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from jobs.labels import PRIOR_FAILING, as_said, intent_defect_rates, judged_turns
+from jobs.learn import with_proven
+from rewrite.spaces import Knowledge, Personal
+from tests.rewrite import world
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+NOTHING = Knowledge({}, {}, {}, Personal({}))
+HEARD, MEANT = "play alien bridges", "play ancient bridges"
+
+
+def turn(
+    second: float, said: str, defect: float, acted: str | None = None, user: str = "u", **more: Any
+) -> dict[str, Any]:
+    rewrite = {"text": acted, "holdout": False} if acted else None
+    return {
+        "interaction_id": f"{user}{second}",
+        "user_id": user,
+        "timestamp": START + timedelta(seconds=second),
+        "utterance": said,
+        "intent": "play",
+        "defect_probability": defect,
+        "effective_text": acted or said,
+        "rewrite": rewrite,
+        **more,
+    }
+
+
+def table(*rows: dict[str, Any]) -> pa.Table:
+    return pa.Table.from_pylist(list(rows))
+
+
+def test_a_turn_that_a_rewrite_cured_would_have_failed_and_wanted_the_rewrite() -> None:
+    unhurt = turn(0, HEARD, 0.9, user="v")
+    found = judged_turns(table(unhurt, turn(0, HEARD, 0.1, MEANT)), START, NOTHING)
+    (cured,) = [j for j in found if j.turn.user_id == "u"]
+    assert (cured.want.text if cured.want else None, cured.p_signals) == (MEANT, pytest.approx(PRIOR_FAILING))
+    assert cured.turn.reading.intent == "play"
+
+
+def test_the_holdout_tells_how_often_such_turns_fail() -> None:
+    held = [
+        turn(n, HEARD, 0.0, user=f"h{n}", rewrite={"text": MEANT, "holdout": True}) for n in range(30)
+    ]  # they went well all the same
+    found = judged_turns(table(*held, turn(0, HEARD, 0.1, MEANT)), START, NOTHING)
+    assert {j.turn.user_id for j in found} == {f"h{n}" for n in range(30)}
+    assert not any(j.fails for j in found)
+
+
+def test_a_rewrite_that_failed_says_nothing_of_what_was_said() -> None:
+    found = judged_turns(table(turn(0, MEANT, 0.95, "stop"), turn(0, MEANT, 0.0, user="v")), START, NOTHING)
+    assert [(j.turn.user_id, j.fails) for j in found] == [("v", False)]
+
+
+def test_what_a_rewritten_follow_up_got_them_is_what_they_wanted() -> None:
+    rows = table(turn(0, "play alien bridge", 0.9), turn(9, HEARD, 0.1, MEANT), turn(900, HEARD, 0.9))
+    first = judged_turns(rows, START, NOTHING)[0]
+    assert first.want is not None
+    assert first.want.text == MEANT
+
+
+def test_rates_of_intents_are_those_of_what_was_said() -> None:
+    rows = table(*[turn(n, MEANT, 1.0, "stop") for n in range(200)], *[turn(n, MEANT, 0.0, user="v") for n in range(9)])
+    assert as_said(rows).num_rows == 9
+    assert intent_defect_rates(rows) == {"play": 0.0}
+
+
+def test_pairs_that_the_holdout_proved_stay_when_nobody_corrects_themselves_any_more() -> None:
+    shown = {"turns": 20, "wins": 19, "users": 7, "success_rate": 0.95, "holdout_turns": 10}
+    shown |= {"holdout_success_rate": 0.1, "gain_lower": 0.5}
+    verdicts = (("a", "b", "keep"), ("c", "d", "keep"), ("e", "f", "watch"))
+    outcomes = world.table(
+        "rewrite_outcomes", [{"source": s, "target": t, "verdict": verdict, **shown} for s, t, verdict in verdicts]
+    )
+    mined = world.table("rewrites", [{"source": "a", "target": "b", "count": 3}])
+    found = with_proven(mined, outcomes).to_pylist()
+    assert [(r["source"], r["target"], r["count"]) for r in found] == [("a", "b", 3), ("c", "d", 19)]
+    assert (found[1]["lower_bound"], found[1]["source_defect_rate"]) == (0.5, 0.9)
+    assert with_proven(mined, outcomes.slice(0, 1)) is mined
