@@ -20,10 +20,11 @@ from jobs.nlu_gate import tail_rows
 from jobs.nlu_rows import canonical, hold_out, read_rows, read_table
 from rewrite.text import normalise
 from selection.examples import Utterance
+from selection.influence import Influence
 from selection.metrics import accuracy, semer
 from selection.model import Nlu
 from selection.selecting import Candidate, Options, pick
-from selection.strategies import STRATEGIES, Scene
+from selection.strategies import STRATEGIES, Scene, explain_mistakes, importance_of
 from selection.training import Prepared, WarmConfig, warm_train
 
 NOTHING = "nothing"
@@ -240,6 +241,7 @@ def _run_seed(
 ) -> Iterator[dict[str, Any]]:
     """Cells of one seed; a strategy scores once for all its budgets."""
     scores: dict[str, np.ndarray] = {}
+    explained: dict[bool, Influence] = {}
     tail = tail_rows([u.intent for u in world.judged])
     for strategy, budget in wanted:
         if end is not None and time.monotonic() > end:
@@ -248,7 +250,7 @@ def _run_seed(
         picked = []
         if strategy != NOTHING:
             if strategy not in scores:
-                scores[strategy] = _scores(world, strategy)
+                scores[strategy] = _scores(world, strategy, explained)
             options = _options(strategy, seed)
             picks = pick(world.candidates, scores[strategy], max(1, round(budget * world.train_rows)), options)
             picked = [world.candidates[p.row].utterance for p in picks]
@@ -268,11 +270,15 @@ def _run_seed(
         }
 
 
-def _scores(world: World, strategy: str) -> np.ndarray:
-    """Ablations are ours with one option of the scene changed."""
+def _scores(world: World, strategy: str, explained: dict[bool, Influence]) -> np.ndarray:
+    """Ablations are ours with one option of the scene changed; mistakes are explained once, with slots and without."""
+    if strategy != OURS and strategy not in ABLATIONS:
+        return STRATEGIES[strategy](world.scene, world.candidates)
     changed = ABLATIONS.get(strategy, {})
     scene = replace(world.scene, **{k: v for k, v in changed.items() if k in SCENE_OPTIONS})
-    return STRATEGIES[OURS if strategy in ABLATIONS else strategy](scene, world.candidates)
+    if scene.slots not in explained:
+        explained[scene.slots] = Influence.of(explain_mistakes(scene)[0], scene.fewest_mistakes)
+    return importance_of(scene, world.candidates, explained[scene.slots])
 
 
 def _options(strategy: str, seed: int) -> Options:
