@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastapi import APIRouter, Path, Request
+from starlette.convertors import Convertor, register_url_convertor
 
 from serving.holder import BadBundle, InForce, NoSuchBundle
 from serving.problems import Problem, documented
@@ -10,12 +11,26 @@ from serving.routes import service_of
 from serving.schemas import BlockRequest, DrainRequest, PinRequest, ReloadRequest
 from serving.service import Service
 
+
+class _Whole(Convertor[str]):
+    """The rest of a path whatever is in it: `path` stops at a line break, and such a user could not be forgotten."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("whole", _Whole())
 router = APIRouter(tags=["operate"])
 
 _COMMON = ("bad-request", "unauthorized", "timeout", "too-large", "invalid", "unavailable")
 
 
-@router.delete("/v1/users/{user_id:path}", responses=documented(*_COMMON), summary="Forget a user")
+@router.delete("/v1/users/{user_id:whole}", responses=documented(*_COMMON), summary="Forget a user")
 async def forget(request: Request, user_id: str = Path(min_length=1, max_length=200)) -> dict[str, Any]:
     """From the next turn on nothing of the user's is used; the exposure log is cleaned; the next build leaves them out.
 

@@ -52,7 +52,9 @@ def test_a_forgotten_user_has_nothing_of_their_own_from_the_next_turn_on(admin: 
     assert "call mum" not in {
         r["utterance"] for r in records(tmp_path) if r["user_id"] == "ann" and r["rewrite"]["text"]
     }
-    assert running.client.delete("/v1/users/a%2Fb%3Fc", headers=operator).json() == {"epoch": 2}
+    for epoch, odd in enumerate(("a%2Fb%3Fc", "%0Aa", "a%0A"), 2):
+        assert running.client.delete(f"/v1/users/{odd}", headers=operator).json() == {"epoch": epoch}
+    assert {"a/b?c", "\na", "a\n"} <= running.service.tombstones.hidden.users.keys()
 
 
 def test_a_blocked_text_never_comes_out_until_it_is_allowed_again(admin: Admin) -> None:
