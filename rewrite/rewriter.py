@@ -29,7 +29,7 @@ from rewrite.turn import Turn
 SEARCHED = 6
 """Members that the trie search proposes."""
 
-SIFTED = 16
+SIFTED = 24
 """Candidates that are rescored under the generator."""
 
 SEARCH_FORWARDS = 2
