@@ -18,7 +18,7 @@ from jobs.turns import turns_of
 from rewrite.fitting import Judged, Want
 from rewrite.spaces import Knowledge
 from rewrite.text import normalise
-from rewrite.turn import Reading, Turn
+from rewrite.turn import Turn
 
 FOLLOW_UPS = 3
 FOLLOW_UP_GAP_S = 60.0
@@ -55,16 +55,16 @@ def judged_turns(turns: pa.Table, since: datetime, knowledge: Knowledge) -> list
         for row in rows
     ]
     cured = [row for row in range(len(logged)) if inside[row] and shown[row] and not fails[row]]
-    return found + _cured(logged, acted, cured, shown, _failing_if_left(ordered))
+    return found + _cured(logged, acted, shown, probability, cured)
 
 
 def _acted_on(turns: pa.Table) -> tuple[list[str], list[bool]]:
     """The text that the assistant acted on in each turn, and whether that was a rewrite."""
-    said = [normalise(text or "") for text in turns["utterance"].to_pylist()]
     if "effective_text" not in turns.column_names:
+        said = [normalise(text or "") for text in turns["utterance"].to_pylist()]
         return said, [False] * len(said)
-    acted = [a if a is not None else s for a, s in zip(turns["effective_text"].to_pylist(), said, strict=True)]
-    return acted, [a != s for a, s in zip(acted, said, strict=True)]
+    said, acted = turns["text"].to_pylist(), turns["effective_text"].to_pylist()
+    return [a or "" for a in acted], [a != s for a, s in zip(acted, said, strict=True)]
 
 
 def as_said(turns: pa.Table) -> pa.Table:
@@ -72,42 +72,31 @@ def as_said(turns: pa.Table) -> pa.Table:
     return turns.filter(pa.array([not shown for shown in _acted_on(turns)[1]]))
 
 
-PRIOR_FAILING, PRIOR_TURNS = 0.8, 10
-"""Of turns for which there was a rewrite, so many are taken to fail if left alone, until the holdout tells."""
-
-
-def _failing_if_left(turns: pa.Table) -> float:
-    """Share of failing turns among those with a rewrite that were held out."""
-    if "rewrite" not in turns.column_names:
-        return PRIOR_FAILING
-    held = [
-        probability
-        for rewrite, probability in zip(
-            turns["rewrite"].to_pylist(), turns["defect_probability"].to_pylist(), strict=True
-        )
-        if rewrite is not None and rewrite["holdout"] and rewrite["text"]
-    ]
-    return float(sum(held) + PRIOR_FAILING * PRIOR_TURNS) / (len(held) + PRIOR_TURNS)
-
-
 def _cured(
-    logged: Sequence[Turn], acted: Sequence[str], rows: Sequence[int], shown: Sequence[bool], failing: float
+    logged: Sequence[Turn],
+    acted: Sequence[str],
+    shown: Sequence[bool],
+    probability: Sequence[float],
+    rows: Sequence[int],
 ) -> list[Judged]:
-    """Rewritten turns that went well: they wanted what they got, and would mostly have failed, as the holdout tells.
+    """Rewritten turns that went well, where the same text mostly fails if left alone: they wanted what they got.
 
-    Left out, nobody would ever learn again of what the service cures; counted as they ended, it would unlearn it. The
-    log has the reading of the rewrite; that of the text as it was said is what other turns with it had.
+    Left out, nobody would ever learn again of what the service cures; counted as they ended, it would unlearn it; and
+    without turns that were left alone, as the holdout's are, a bad bundle would teach its own rewrites. The log has the
+    reading of the rewrite; that of the text as it was said is what the turns left alone had.
     """
-    if failing <= 0.5:
-        return []
-    readings: dict[str, Counter[tuple[Reading, float | None]]] = {}
-    for turn, rewritten in zip(logged, shown, strict=True):
-        if not rewritten:
-            readings.setdefault(normalise(turn.utterance), Counter())[turn.reading, turn.nlu_confidence] += 1
+    texts = {normalise(logged[row].utterance) for row in rows}
+    alone: dict[str, list[int]] = {text: [] for text in texts}
+    for row, turn in enumerate(logged):
+        text = normalise(turn.utterance)
+        if text in texts and not shown[row]:
+            alone[text].append(row)
     found = []
     for row in rows:
-        heard = readings.get(normalise(logged[row].utterance))
-        if heard is not None:
+        left = alone[normalise(logged[row].utterance)]
+        failing = sum(probability[other] for other in left) / max(len(left), 1)
+        if failing > 0.5:
+            heard = Counter((logged[other].reading, logged[other].nlu_confidence) for other in left)
             reading, confidence = max(heard, key=lambda r: (heard[r], str(r)))
             turn = replace(logged[row], reading=reading, nlu_confidence=confidence)
             found.append(Judged(turn, failing, Want(acted[row], logged[row].reading)))

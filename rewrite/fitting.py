@@ -17,7 +17,7 @@ import numpy as np
 from rewrite.decision import SPACES, Calibration, Candidate, Decider, Space, Thresholds, choose, expected_gain
 from rewrite.features import CANDIDATE_FEATURES
 from rewrite.guards import Barrier, Guards
-from rewrite.rewriter import Considered, Scorer, best_rows
+from rewrite.rewriter import Considered, Scorer
 from rewrite.text import normalise
 from rewrite.trees import TreesConfig, calibrate, folds_by, out_of_fold, train
 from rewrite.turn import Reading, Turn
@@ -167,7 +167,7 @@ def _sift(
     raw = out_of_fold(table.features, table.right, table.fold, config.trees, table.weight)
     edges = np.searchsorted(table.turn, np.arange(len(considered) + 1))
     for row, c in enumerate(considered):
-        scorer.rescore(c, best_rows(raw[edges[row] : edges[row + 1]]))
+        scorer.rescore(c, raw[edges[row] : edges[row + 1]])
         progress(row + 1, len(considered))
     return train(table.features, table.right, config.trees, table.weight)
 

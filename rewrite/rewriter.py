@@ -32,6 +32,9 @@ SEARCHED = 6
 SIFTED = 24
 """Candidates that are rescored under the generator."""
 
+SIFTED_BARE = 16
+"""Candidates that are judged where there is no generator: more would only be more to go wrong."""
+
 SEARCH_FORWARDS = 2
 """Decoder forwards that one search may spend."""
 
@@ -96,9 +99,10 @@ class Scorer:
             c.turn, c.query, c.proposals, self.knowledge, c.own, self._words, self.ngrams, p_fail, log_probs
         )
 
-    def rescore(self, considered: Considered, sifted: np.ndarray) -> None:
-        """Keep the candidates at the rows `sifted`, and score them under the generator in both directions."""
+    def rescore(self, considered: Considered, worth: np.ndarray) -> None:
+        """Keep the candidates of most worth, shape (N,), and score them under the generator in both directions."""
         c = considered
+        sifted = best_rows(worth, SIFTED if self.generator is not None else SIFTED_BARE)
         c.proposals = [c.proposals[row] for row in sifted]
         texts = [p.text for p in c.proposals]
         forward, channel, copy = np.full(len(texts), np.nan), np.full(len(texts), np.nan), np.nan
@@ -124,7 +128,7 @@ class Scorer:
         return last[1]
 
 
-def best_rows(scores: np.ndarray, limit: int = SIFTED) -> np.ndarray:
+def best_rows(scores: np.ndarray, limit: int) -> np.ndarray:
     """Rows of the `limit` highest scores, in their order of rows; ties go to the earlier row."""
     return np.sort(np.argsort(-scores, kind="stable")[:limit])
 
@@ -174,7 +178,7 @@ class Rewriter:
         if likely_fine and not explain:
             return Decision(None, None, 1.0 - p_fail, "likely_fine", p_fail)
         self.scorer.propose(considered, p_fail)
-        self.scorer.rescore(considered, best_rows(self.decider.sift(considered.features)))
+        self.scorer.rescore(considered, self.decider.sift(considered.features))
         candidates = self._candidates(considered, p_fail)
         chosen = None if likely_fine else choose(candidates, self.decider.thresholds.gain)
         if chosen is None:

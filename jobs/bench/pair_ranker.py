@@ -13,7 +13,7 @@ from jobs.bench.pairs import PairTask
 from jobs.learn import build_trie
 from jobs.references import Answers
 from rewrite.generator import Generator
-from rewrite.rewriter import Considered, Scorer, best_rows
+from rewrite.rewriter import Considered, Scorer
 from rewrite.spaces import Knowledge, KnownText, Personal
 from rewrite.trees import TreesConfig, folds_by, out_of_fold
 from rewrite.turn import Reading, Turn
@@ -109,7 +109,7 @@ def _sift(
     values = out_of_fold(table.features, right, fold[table.query], config)
     edges = np.searchsorted(table.query, np.arange(len(considered) + 1))
     for row, c in enumerate(considered):
-        scorer.rescore(c, best_rows(values[edges[row] : edges[row + 1]]))
+        scorer.rescore(c, values[edges[row] : edges[row + 1]])
         advance()
 
 
