@@ -36,7 +36,7 @@ def start(
     holdout_salt: Annotated[str, typer.Option(help="As the service is told.")] = "reprise",
 ) -> None:
     """Write the experiment that the service follows: the challenger shadows, or gets a rising share of users."""
-    from rewrite.assignment import Experiment, ramp_of
+    from rewrite.assignment import FILE, Experiment, ramp_of
     from rewrite.disk import replace_text
     from rewrite.registry import Registry
 
@@ -47,7 +47,7 @@ def start(
         raise ValueError(f"--shares are numbers with commas between them; got {shares!r}; e.g. 0.01,0.1,0.5") from error
     ramp = () if shadow else ramp_of(time.time(), steps, step_hours * 3600)
     experiment = Experiment(salt, holdout_share, holdout_salt, ramp, shadow)
-    replace_text(registry / "experiment.json", json.dumps(experiment.as_dict(), indent=1) + "\n")
+    replace_text(registry / FILE, json.dumps(experiment.as_dict(), indent=1) + "\n")
     typer.echo(
         f"challenger {challenger} " + ("shadows" if shadow else f"gets {shares} of users, {step_hours:g} h each")
     )
@@ -79,9 +79,9 @@ def report(
 
 
 def _expected(registry: Path, holdout_share: float) -> dict[str, float]:
-    from rewrite.assignment import Experiment
+    from rewrite.assignment import FILE, Experiment
 
-    path = registry / "experiment.json"
+    path = registry / FILE
     experiment = Experiment("", holdout_share)
     if path.is_file():
         experiment = Experiment.of(json.loads(path.read_text(encoding="utf-8")))

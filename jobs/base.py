@@ -1,7 +1,8 @@
 """Where the base model that ships lies, absent in a build without it; and which pairs it never sees."""
 
-import hashlib
 from pathlib import Path
+
+from rewrite.assignment import bucket
 
 BASE = Path(__file__).parent.parent / "rewrite" / "base"
 """Written by `python -m jobs.pretrain`; what `reprise learn` starts from."""
@@ -12,5 +13,4 @@ HELD_OUT = 0.25
 
 def held_out(text: str) -> bool:
     """Whether pairs that mean this text are kept for measuring the base model; by a hash, the same everywhere."""
-    digest = hashlib.sha256(f"base\0{text}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") < HELD_OUT * 2**64
+    return bucket(text, "base") < HELD_OUT

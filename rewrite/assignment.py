@@ -9,6 +9,9 @@ from typing import Any, Literal
 
 Arm = Literal["holdout", "champion", "challenger"]
 
+FILE = "experiment.json"
+"""In the registry: the experiment that `reprise experiment start` writes and the service follows."""
+
 
 def bucket(unit: str, salt: str) -> float:
     """A number in [0, 1) for a unit (a user id): always the same one, evenly spread, unrelated under another salt."""

@@ -97,8 +97,9 @@ class Service:
             raise self._refusal("full", "overloaded", f"{self.config.places} turns are being decided already")
         if self.pool.wait_s > (deadline - began) * PATIENCE:
             raise self._refusal("queue", "overloaded", "the queue would take too much of the deadline")
-        if not self.is_held_out(turn):
-            bundle = self.trial.challenger_of(turn) or bundle
+        challenger = self.trial.challenger_of(turn)
+        if challenger is not None and not self.is_held_out(turn):
+            bundle = challenger
         answer = await self._answer(Job(self.pool.job_id(), bundle.bundle_id, turn, deadline, explain))
         verdict = self._judged(turn, bundle, answer, request_id, began)
         verdict = self._recorded(turn, verdict)

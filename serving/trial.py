@@ -7,13 +7,10 @@ from typing import Any
 
 import structlog
 
-from rewrite.assignment import Experiment
+from rewrite.assignment import FILE, Experiment
 from rewrite.turn import Turn
 from serving.holder import BadBundle, Holder, InForce, NoSuchBundle
 from serving.holdout import unit_of
-
-FILE = "experiment.json"
-"""In the registry; written by `reprise experiment start`."""
 
 
 class Trial:

@@ -47,6 +47,7 @@ def test_the_challenger_decides_for_its_share_of_the_users_and_for_no_other(tmp_
         assert {found["bundle"] for found in answers.values()} == {champion, challenger}
         Registry(root).point("challenger", None, by="test", reason="stopped")
         eventually(lambda: {running.text("a", user) for user in USERS} == {"old"})
+    assert {r["kind"] for r in read_records(tmp_path / "state" / "exposures")} == {"decision"}
 
 
 def test_a_held_out_user_meets_neither(tmp_path: Path) -> None:
