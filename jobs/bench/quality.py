@@ -121,7 +121,8 @@ def _context(
     rows = [row for row, turns in enumerate(before) if turns]
     if not rows:
         return {"queries": 0}
-    with progress("after a failed try", len(task.queries)) as advance:
+    steps = (1 if generator is None else 3) * len(task.queries)
+    with progress("after a failed try", steps) as advance:
         found = rank(task, generator, folds, seed, advance, before).answers
     part = task.of(rows)
     return {
