@@ -32,6 +32,12 @@ def expand(path: Path) -> list[Path]:
     return found
 
 
+def parquet_files(paths: list[Path]) -> list[Path] | None:
+    """The files at `paths` where all are parquet, for whoever reads them without Spark; else None."""
+    files = [file for path in paths for file in expand(path)]
+    return None if any(file.name.endswith(_JSON) for file in files) else files
+
+
 def read_logs(spark: SparkSession, paths: list[Path]) -> DataFrame:
     """Every row of `paths` with the log's columns; `_raw` and `_malformed` besides where a path held JSON.
 

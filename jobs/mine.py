@@ -243,7 +243,7 @@ def _mine(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Run Spark into `folder`; returns the manifest's and the report's share of what was found."""
     from jobs import mining
-    from jobs.log_reading import SPARK_ERRORS, cause, read_logs
+    from jobs.log_reading import SPARK_ERRORS, cause, parquet_files, read_logs
     from jobs.spark_tables import Stage
     from mining.spark import running, settings_for
 
@@ -254,7 +254,8 @@ def _mine(
         job = mining.Run(spark, config, folder, stage, say, models.kinds, models.defects, private)
         try:
             say("gathering turns by user")
-            log = mining.gather(job, guard.protect(spark, read_logs(spark, logs), config.scrub))
+            rows = guard.protect(spark, read_logs(spark, logs), config.scrub)
+            log = mining.gather(job, rows, None if private else parquet_files(logs))
             mining.check(log.counts, config)
             split = mining.holdback_from(log.counts, config.holdback)
             mining.mine(job, log, split)

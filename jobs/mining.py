@@ -1,12 +1,12 @@
 """One mining run on Spark: gather, judge and count by parts, sum over parts, for all days and for the past at once."""
 
 import json
-from collections.abc import Callable, Iterable
+import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,20 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.spark_tables import Stage, write_sides, write_table
-from mining import chain, gathering, outcomes, parts, privacy, quarantine, shards, signals, spaces, suspects
+from mining import (
+    arrow_log,
+    chain,
+    gathered,
+    gathering,
+    outcomes,
+    parts,
+    privacy,
+    quarantine,
+    shards,
+    signals,
+    spaces,
+    suspects,
+)
 from mining.config import MineConfig
 from mining.defects import DefectModel, fit
 from mining.judgement import Yardstick
@@ -131,33 +144,40 @@ class Gathered:
     parts: int
     counts: Counts
     rows: DataFrame
-    """The log as it was read; with reasons where every row had to be judged by itself."""
+    """The log as Spark reads it; with reasons where every row had to be judged by itself."""
 
 
-def gather(run: Run, rows: DataFrame) -> Gathered:
-    """Lay the log down by parts. `rows` come from `read_logs`.
+def gather(run: Run, rows: DataFrame, files: list[Path] | None = None) -> Gathered:
+    """Lay the log down by parts. `rows` come from `read_logs`; `files` are theirs where tasks may read them directly.
 
     The first try trusts that all is UTF-8 and every id unique, and finds out on the way; where it is not so, rows are
     judged one by one and gathered again.
     """
-    total = rows.count()
-    found, many = Counts(), max(1, -(-total // run.config.rows_per_file))
-    folder = run.stage.folder / "gathered"
+    direct = arrow_log.splits(files) if files else None
+    total, found = direct[1] if direct else rows.count(), Counts()
+    config, folder = run.config, run.stage.folder / "gathered"
     if not total:
         return Gathered(folder, 0, found, rows)
-    seen, judged = _laid_down(run, quarantine.glanced_at(rows), total, many, folder), rows
-    if not seen.sound or _ids_shared(run.spark, folder, many, total):
+    layout = gathering.Layout(folder, max(1, -(-total // config.rows_per_file)), total // config.fit_turns)
+    if direct:
+        numbers = run.spark.range(0, len(direct[0]), 1, len(direct[0]))
+        seen = _laid_down(gathering.gathered_directly(numbers, direct[0], layout), folder)
+    else:
+        seen = _laid_down(gathering.gathered(quarantine.glanced_at(rows), layout), folder)
+    judged = rows
+    if not seen.sound or _ids_shared(run.spark, folder, total):
         judged, found = judge(run.spark, rows, run.private)
-        seen = _laid_down(run, quarantine.blanked(judged), total, many, folder)
+        seen = _laid_down(gathering.gathered(quarantine.blanked(judged), layout), folder)
     first, last = (None if t is None else _time(t) for t in (seen.first, seen.last))
     reasons = dict(sorted(seen.reasons.items()))
-    return Gathered(folder, many, Counts(seen.rows, reasons, first, last, found.twice), judged)
+    return Gathered(folder, layout.parts, Counts(seen.rows, reasons, first, last, found.twice), judged)
 
 
-def _laid_down(run: Run, rows: DataFrame, total: int, many: int, folder: Path) -> gathering.Found:
-    folder.mkdir(parents=True, exist_ok=True)
+def _laid_down(counts: DataFrame, folder: Path) -> gathering.Found:
+    shutil.rmtree(folder, ignore_errors=True)  # what an earlier try laid down is not counted
+    folder.mkdir(parents=True)
     every = gathering.Found()
-    for row in gathering.gathered(rows, folder, many, total // run.config.fit_turns).collect():
+    for row in counts.collect():
         every.add(row["rows"], json.loads(row["reasons"]), row["first"], row["last"], row["sound"])
     return every
 
@@ -166,17 +186,16 @@ HASHES_AT_ONCE = 1 << 24
 """Hashes of ids that are compared in one place: 128 MiB."""
 
 
-def _ids_shared(spark: SparkSession, folder: Path, many: int, total: int) -> bool:
+def _ids_shared(spark: SparkSession, folder: Path, total: int) -> bool:
     """Whether interaction ids occur twice; hashes that agree by chance only cause a closer look."""
     ranges = -(-total // HASHES_AT_ONCE)
-    lows = [(n << 64) // ranges - (1 << 63) for n in range(ranges + 1)]
-    tasks = [(low, after - 1) for low, after in pairwise(lows)]
+    tasks = [((n << 64) // ranges, ((n + 1) << 64) // ranges - 1) for n in range(ranges)]
     if ranges == 1:
-        return gathering.shared_ids(folder, many, *tasks[0])
+        return gathered.shared_ids(folder, *tasks[0])
 
     def look(batches: Any) -> Any:
         for batch in batches:
-            found = [gathering.shared_ids(folder, many, *tasks[n]) for n in batch.column(0).to_pylist()]
+            found = [gathered.shared_ids(folder, *tasks[n]) for n in batch.column(0).to_pylist()]
             yield pa.RecordBatch.from_pydict({"shared": found})
 
     found = spark.range(0, ranges, 1, ranges).mapInArrow(look, "shared boolean").collect()
@@ -205,15 +224,12 @@ def micros(moment: datetime) -> int:
 
 
 def _sample(log: Gathered) -> pa.Table:
-    """The sample of all parts; of a few users none may be in it, and then the first part stands for all."""
-    files = (log.folder / f"sample-{part}.arrow" for part in range(log.parts))
-    found = [rows for file in files for rows in gathering.blocks(file, 1 << 62)]
-    whole = (log.folder / f"part-{part}.arrow" for part in range(log.parts))
-    return pa.concat_tables(found or [_first_rows(whole)]).combine_chunks()
-
-
-def _first_rows(files: Iterable[Path]) -> pa.Table:
-    return next(rows for file in files for rows in gathering.blocks(file, parts.BLOCK))
+    """The sample; of a few users none may be in it, and then the first part that has any stands for all."""
+    rows = gathered.sample(log.folder)
+    if rows is None:
+        laid = gathered.Laid(log.folder)
+        rows = next(rows for part in range(log.parts) if len(rows := laid.rows(range(part, part + 1))))
+    return rows.combine_chunks()
 
 
 def report_of(by: Yardstick) -> dict[str, Any]:
@@ -230,7 +246,7 @@ def mine(run: Run, log: Gathered, split: datetime | None) -> None:
     run.say("judging turns")
     gap = privacy.GAP if run.config.scrub else None
     task = parts.tasks(log.folder, run.stage.folder, run.out, by, gap)
-    run.spark.range(0, log.parts, 1, log.parts).mapInArrow(task, parts.DONE).collect()
+    run.spark.range(0, log.parts, 1, parts.task_count(log.parts)).mapInArrow(task, parts.DONE).collect()
     sides = [(past == "past/", run.out / past) for past in parts.SIDES[: 2 if split else 1]]
     at_once([partial(derive, run, log.parts, sides), partial(write_quarantine, run, log)])
     run.say("building stores")

@@ -1,44 +1,47 @@
-"""The one pass over the log by Spark: rows go to their user's part, in order, and are laid down as Arrow files.
+"""The one pass over the log: rows are judged, normalised, and laid down as Arrow files by the part their user is in.
 
-Everything that follows reads these parts as arrays, in any order and as often as it likes, without a second shuffle.
+A task reads a split of the log and writes one file of it; what follows reads a part's rows out of all of them, in any
+order and as often as it likes. Nothing is shuffled by Spark, which would have to turn every column into rows and back.
 """
 
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
+from mining import arrow_log
 from mining.groups import Ints
-from mining.schema import LOG
 from mining.texts import normalised_array
 from mining.turns import integers
 from rewrite.text import MAX_CHARS
 
-COLUMNS = tuple(field.name for field in LOG)
+COLUMNS = tuple(arrow_log.LOG.names)
 
-SAMPLED = ("user_id", "timestamp", "interaction_id", "intent", "status", "interrupted", "dwell_s", "asr_confidence")
-"""Columns of a part's sample, with `nlu_confidence` and the texts: what the defect model is fitted on."""
+SAMPLED = (
+    *("user_id", "timestamp", "interaction_id", "intent", "status", "interrupted", "dwell_s", "asr_confidence"),
+    *("nlu_confidence", "text", "rewrite_text", "rewrite_held"),
+)
+"""Columns of the sample: what the defect model is fitted on."""
 
-_SAMPLE = (*SAMPLED, "nlu_confidence", "text", "rewrite_text", "rewrite_held")
+COUNTS = "split int, rows long, reasons string, first long, last long, sound boolean"
+"""What a split reports: rows, bad ones by reason (JSON), microseconds of its window, whether all could be read."""
 
-COUNTS = "part int, rows long, reasons string, first long, last long, sound boolean"
-"""What a part reports: rows, bad ones by reason (JSON), microseconds of its window, whether all is valid UTF-8."""
-
-CHUNK = 50_000
-"""Rows normalised and written at once."""
+CHUNK = 250_000
+"""Rows ordered by part and written at once."""
 
 
 @dataclass
 class Found:
-    """What one part, or all of them, held."""
+    """What one split, or all of them, held."""
 
     rows: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
@@ -47,43 +50,71 @@ class Found:
     sound: bool = True
 
     def add(self, rows: int, reasons: dict[str, int], first: int | None, last: int | None, sound: bool) -> None:
-        """Count another part, or another piece of one."""
+        """Count another split, or another piece of one."""
         self.rows, self.sound = self.rows + rows, self.sound and sound
         self.reasons.update(reasons)
         self.first = min((t for t in (self.first, first) if t is not None), default=None)
         self.last = max((t for t in (self.last, last) if t is not None), default=None)
 
 
-def spread(rows: DataFrame, parts: int, sample_buckets: int) -> DataFrame:
-    """Judged rows by user over `parts` partitions, in user order, with `id_hash` and `sampled` (a share of users)."""
-    sampled = F.pmod(F.xxhash64("user_id"), F.lit(max(1, sample_buckets))) == 0
-    columns = [*COLUMNS, "reason", F.xxhash64("interaction_id").alias("id_hash"), sampled.alias("sampled")]
-    return rows.select(*columns).repartition(parts, "user_id").sortWithinPartitions(*COLUMNS[1:3], COLUMNS[0])
+@dataclass(frozen=True)
+class Layout:
+    """Where rows go: over `parts` parts by user, and those of every `sample_buckets`-th user into the sample too."""
+
+    folder: Path
+    parts: int
+    sample_buckets: int
+
+    def places(self, user_ids: pa.Array) -> tuple[Ints, NDArray[np.bool_]]:
+        """(N,) part of every row, and whether its user is in the sample."""
+        users = user_ids.dictionary_encode()
+        row = integers(users.indices)
+        high, low = np.divmod(hashes(users.dictionary), 1 << 32)
+        part = (low % self.parts).astype(np.int64)
+        return part[row], (high % max(1, self.sample_buckets) == 0)[row]
 
 
-def gathered(rows: DataFrame, folder: Path, parts: int, sample_buckets: int) -> DataFrame:
-    """Counts of every part, having written it: `part-N.arrow`, `sample-N.arrow` and `ids-N.npy` under `folder`."""
-    return spread(rows, parts, sample_buckets).mapInArrow(_writer(str(folder)), COUNTS)
+def hashes(ids: pa.Array) -> NDArray[np.uint64]:
+    """(N,) SipHash-2-4 of strings: the same on every machine."""
+    return pd.util.hash_array(ids.to_numpy(zero_copy_only=False), categorize=False)
 
 
-def _writer(folder: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def gathered(rows: DataFrame, layout: Layout) -> DataFrame:
+    """Counts of every split of judged rows, having laid them down."""
+    return rows.select(*COLUMNS, "reason").mapInArrow(_writer(layout), COUNTS)
+
+
+def gathered_directly(one_each: DataFrame, splits: list[arrow_log.Split], layout: Layout) -> DataFrame:
+    """As `gathered`, of splits that tasks read by themselves; `one_each` has a column `id` with their numbers."""
+
+    def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for number in batch.column(0).to_pylist():
+                yield _counts(number, lay_down(arrow_log.read(splits[number]), layout, number))
+
+    return one_each.mapInArrow(write, COUNTS)
+
+
+def _writer(layout: Layout) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from pyspark import TaskContext
 
         context = TaskContext.get()
-        part = context.partitionId() if context else 0
-        found = write_part(batches, Path(folder), part)
-        values = [part, found.rows, json.dumps(found.reasons), found.first, found.last, found.sound]
-        yield pa.RecordBatch.from_pydict(
-            dict(zip(_COUNTS_ARROW.names, ([v] for v in values), strict=True)), _COUNTS_ARROW
-        )
+        split = context.partitionId() if context else 0
+        yield _counts(split, lay_down((pa.Table.from_batches([b]) for b in batches), layout, split))
 
     return write
 
 
+def _counts(split: int, found: Found) -> pa.RecordBatch:
+    values = [split, found.rows, json.dumps(found.reasons), found.first, found.last, found.sound]
+    columns = dict(zip(_COUNTS_ARROW.names, ([v] for v in values), strict=True))
+    return pa.RecordBatch.from_pydict(columns, _COUNTS_ARROW)
+
+
 _COUNTS_ARROW = pa.schema(
     [
-        ("part", pa.int32()),
+        ("split", pa.int32()),
         ("rows", pa.int64()),
         ("reasons", pa.string()),
         ("first", pa.int64()),
@@ -93,35 +124,64 @@ _COUNTS_ARROW = pa.schema(
 )
 
 
-def write_part(batches: Iterator[pa.RecordBatch], folder: Path, part: int) -> Found:
-    """Write the good rows of one part; returns what was found. A task that is tried again overwrites its files."""
-    found, hashes = Found(), [np.zeros(0, dtype=np.int64)]
-    writers: dict[str, pa.ipc.RecordBatchFileWriter] = {}
+def lay_down(tables: Iterable[pa.Table], layout: Layout, split: int) -> Found:
+    """Write the good rows of one split; returns what was found. A task that is tried again overwrites its files.
+
+    Writes `split-N.arrow`, its batches each of one part; `parts-N.npy`, the part of each batch; `sample-N.arrow`; and
+    `ids-N.npy`, the sorted hashes of the interaction ids.
+    """
+    found, ids, part_of_batch = Found(), [np.zeros(0, dtype=np.uint64)], [np.zeros(0, dtype=np.int64)]
+    folder, writers = layout.folder, Writers()
     try:
-        for rows in chunks(batches):
-            good = _judged(rows, found)
-            if good is None:
-                break
-            hashes.append(integers(good["id_hash"]))
-            _append(writers, folder / f"part-{part}.arrow", good.drop_columns(["id_hash", "sampled"]))
-            _append(writers, folder / f"sample-{part}.arrow", good.filter(good["sampled"]).select(list(_SAMPLE)))
+        for rows in chunks(tables):
+            good = _good(rows, found)
+            ids.append(hashes(good["interaction_id"].combine_chunks()))
+            part, sampled = layout.places(good["user_id"].combine_chunks())
+            order = np.argsort(part, kind="stable")
+            starts = np.flatnonzero(np.diff(part[order], prepend=-1))
+            part_of_batch.append(part[order[starts]])
+            ordered = good.take(pa.array(order)).combine_chunks()
+            for start, end in zip(starts, np.append(starts[1:], len(order)), strict=True):
+                writers.append(folder / f"split-{split}.arrow", ordered.slice(start, end - start))
+            writers.append(folder / f"sample-{split}.arrow", good.filter(pa.array(sampled)).select(list(SAMPLED)))
+    except (pa.ArrowInvalid, OSError):  # Spark reads it again, and says what is wrong with it
+        found.sound = False
     finally:
-        for writer in writers.values():
-            writer.close()
-    np.save(folder / f"ids-{part}.npy", np.sort(np.concatenate(hashes)))
+        writers.close()
+    np.save(folder / f"parts-{split}.npy", np.concatenate(part_of_batch))
+    np.save(folder / f"ids-{split}.npy", np.sort(np.concatenate(ids)))
     return found
 
 
-def chunks(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Tables of about CHUNK rows, of a stream of smaller batches."""
-    held: list[pa.RecordBatch] = []
-    for batch in batches:
-        held.append(batch)
-        if sum(b.num_rows for b in held) >= CHUNK:
-            yield pa.Table.from_batches(held).combine_chunks()
+class Writers:
+    """Arrow files that are open, each begun when its first rows come."""
+
+    def __init__(self) -> None:
+        self.open: dict[Path, pa.ipc.RecordBatchFileWriter] = {}
+
+    def append(self, path: Path, rows: pa.Table) -> None:
+        """Write rows, which are in one chunk, as one batch."""
+        if path not in self.open:
+            options = pa.ipc.IpcWriteOptions(compression="lz4")
+            self.open[path] = pa.ipc.new_file(path, rows.schema, options=options)
+        self.open[path].write_table(rows)
+
+    def close(self) -> None:
+        """Finish every file."""
+        for writer in self.open.values():
+            writer.close()
+
+
+def chunks(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Tables of about CHUNK rows, of a stream of smaller ones."""
+    held: list[pa.Table] = []
+    for table in tables:
+        held.append(table)
+        if sum(len(t) for t in held) >= CHUNK:
+            yield pa.concat_tables(held).combine_chunks()
             held = []
-    if held:
-        yield pa.Table.from_batches(held).combine_chunks()
+    if any(len(table) for table in held):
+        yield pa.concat_tables(held).combine_chunks()
 
 
 def kind_of(reason: str) -> str:
@@ -129,13 +189,15 @@ def kind_of(reason: str) -> str:
     return re.sub(r"of \d+ characters", "of too many characters", reason)
 
 
-def _judged(rows: pa.Table, found: Found) -> pa.Table | None:
-    """Good rows with their normalised texts; None where there are bytes that are not UTF-8."""
-    try:
-        rows.validate(full=True)
-    except pa.ArrowInvalid:
-        found.sound = False
-        return None
+def _good(rows: pa.Table, found: Found) -> pa.Table:
+    """Good rows with their normalised texts.
+
+    Raises:
+        pa.ArrowInvalid: there are bytes that are not UTF-8.
+    """
+    rows.validate(full=True)
+    if "reason" not in rows.column_names:
+        rows = arrow_log.judged(rows)
     text = normalised_array(rows["utterance"].combine_chunks())
     reason = text_reason(rows["reason"].combine_chunks(), text)
     good = reason.is_null()
@@ -164,46 +226,3 @@ def text_reason(reason: pa.Array, text: pa.Array) -> pa.Array:
         pa.scalar("utterance of too many characters, over " + str(MAX_CHARS)),
     )
     return pc.coalesce(reason, wrong)
-
-
-def _append(writers: dict[str, pa.ipc.RecordBatchFileWriter], path: Path, rows: pa.Table) -> None:
-    if str(path) not in writers:
-        options = pa.ipc.IpcWriteOptions(compression="lz4")
-        writers[str(path)] = pa.ipc.new_file(path, rows.schema, options=options)
-    writers[str(path)].write_table(rows)
-
-
-def blocks(path: Path, least: int) -> Iterator[pa.Table]:
-    """The rows of one part as tables of whole users, of about `least` rows where users are smaller than that."""
-    if not path.exists():
-        return
-    held: list[pa.RecordBatch] = []
-    with pa.memory_map(str(path)) as file:
-        reader = pa.ipc.open_file(file)
-        for number in range(reader.num_record_batches):
-            held.append(reader.get_batch(number))
-            rows = pa.Table.from_batches(held)
-            end = _last_user(rows["user_id"]) if number + 1 < reader.num_record_batches else len(rows)
-            if end >= least or number + 1 == reader.num_record_batches:
-                if end:
-                    yield rows.slice(0, end).combine_chunks()
-                held = rows.slice(end).to_batches()
-
-
-def _last_user(user_ids: pa.ChunkedArray) -> int:
-    """Row at which the last user begins, who may go on."""
-    if not len(user_ids):
-        return 0
-    return int(pc.index(user_ids, user_ids[-1]).as_py())
-
-
-def shared_ids(folder: Path, parts: int, low: int, high: int) -> bool:
-    """Whether two rows of the log have the same id hash, from `low` to `high`."""
-    found: list[Ints] = []
-    files = (folder / f"ids-{part}.npy" for part in range(parts))
-    for file in filter(Path.exists, files):  # a part that nobody fell into may have had no task
-        hashes = np.load(file, mmap_mode="r")
-        start, end = np.searchsorted(hashes, low), np.searchsorted(hashes, high, side="right")
-        found.append(np.asarray(hashes[start:end]))
-    every = np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *found]))
-    return bool((every[1:] == every[:-1]).any())

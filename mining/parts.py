@@ -1,20 +1,19 @@
-"""Mining one part of the gathered log: its turns, its users' own tables, and what is to be summed over parts."""
+"""Mining some parts of the gathered log: their turns, their users' own tables, and what is to be summed over parts."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mining import pairs, votes
-from mining.gathering import blocks
+from mining import pairs, personal, votes
+from mining.gathered import PART, Laid
+from mining.groups import Ints
 from mining.judgement import Judged, Yardstick
-from mining.turns import Turns
+from mining.turns import Turns, integers
 from mining.turns_table import turns_table
-
-BLOCK = 50_000
-"""Turns judged at once, about: whole users."""
 
 Task = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
@@ -24,26 +23,48 @@ SIDES = ("", "past/")
 
 @dataclass
 class Files:
-    """Open parquet files of one part, each begun when its first rows come, under a name of its own until closed."""
+    """The files of a block of parts: tables that are kept have one for each part, partial ones one for the block."""
 
-    part: int
-    writers: dict[Path, pq.ParquetWriter] = field(default_factory=dict)
+    parts: Ints
+    """(P,) numbers of the parts that have rows."""
+    first_user: Ints
+    """(P,) number of the first user of each."""
 
-    def append(self, folder: Path, rows: pa.Table, kept: bool = True) -> None:
-        """Write rows to `folder/part-NNNNN.parquet`: small where they are kept, quick where they are read once."""
-        path = folder / f"part-{self.part:05d}.parquet"
-        if path not in self.writers:
-            folder.mkdir(parents=True, exist_ok=True)
-            columns = dictionary_columns(rows.schema) if kept else False
+    @staticmethod
+    def of(rows: pa.Table, user: Ints) -> "Files":
+        """Of the rows of a block, and the number of the user of each (N,)."""
+        part = integers(rows[PART])
+        starts = np.flatnonzero(np.diff(part, prepend=-1))
+        return Files(part[starts], user[starts])
+
+    def keep(self, folder: Path, rows: pa.Table, user: Ints) -> None:
+        """Write `folder/part-NNNNN.parquet` for each part; `user` (N,) rises and says whose each row is."""
+        folder.mkdir(parents=True, exist_ok=True)
+        starts = np.searchsorted(user, self.first_user)
+        for part, start, end in zip(self.parts, starts, [*starts[1:], len(rows)], strict=True):
+            own = compact(rows.slice(start, end - start))
+            options = {"compression": "zstd", "use_dictionary": dictionary_columns(rows.schema)}
             # the Arrow schema would make readers see our dictionaries; the same rows must look the same
-            options = {"compression": "zstd" if kept else "snappy", "store_schema": False, "use_dictionary": columns}
-            self.writers[path] = pq.ParquetWriter(path, rows.schema, write_statistics=kept, **options)
-        self.writers[path].write_table(rows, row_group_size=len(rows) or None)
+            pq.write_table(own, _path(folder, part), row_group_size=len(own) or None, store_schema=False, **options)
 
-    def close(self) -> None:
-        """Finish every file."""
-        for writer in self.writers.values():
-            writer.close()
+    def stage(self, folder: Path, tables: list[pa.Table]) -> None:
+        """Write tables of one kind into one file that is read once."""
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = pa.concat_tables(tables)
+        options = {"compression": "snappy", "use_dictionary": False, "write_statistics": False}
+        pq.write_table(rows, _path(folder, self.parts[0]), store_schema=False, **options)
+
+
+def _path(folder: Path, part: int) -> Path:
+    return folder / f"part-{part:05d}.parquet"
+
+
+def compact(rows: pa.Table) -> pa.Table:
+    """`rows` whose dictionaries hold what is used, in the order in which it comes first."""
+    for number, field in enumerate(rows.schema):
+        if pa.types.is_dictionary(field.type):
+            rows = rows.set_column(number, field.name, rows[field.name].cast(field.type.value_type).dictionary_encode())
+    return rows
 
 
 UNIQUE = {"interaction_id", "session_id", "timestamp", "gap_s", "next_gap_s", "dwell_s", "examples", "last_used"}
@@ -73,31 +94,31 @@ def _leaves(path: str, kind: pa.DataType) -> Iterator[str]:
         yield path
 
 
-def mine_part(part: int, gathered: Path, staged: Path, out: Path, by: Yardstick, gap: str | None) -> int:
-    """Mine one part; returns its turns. `gap` marks scrubbed texts, which are nobody's evidence.
+def mine_parts(parts: range, laid: Laid, staged: Path, out: Path, by: Yardstick, gap: str | None) -> int:
+    """Mine consecutive parts at once; returns their turns. `gap` marks scrubbed texts, which are nobody's evidence.
 
     Writes `out/turns`, `out/personal`, `out/personal_rewrites` and the same under `out/past`, and partial tables under
     `staged`. A task that is tried again writes the same files again.
     """
-    files, turns = Files(part), 0
-    try:
-        for rows in blocks(gathered / f"part-{part}.arrow", BLOCK):
-            judged = Judged.of(Turns.of(rows), by)
-            files.append(out / "turns", turns_table(judged))
-            turns += len(rows)
-            every = votes.Votes.of(judged, by, gap)
-            for side in SIDES if by.split_us is not None else SIDES[:1]:
-                _write_side(files, every.past() if side else every, bool(side), staged, out / side)
-    finally:
-        files.close()
-    return turns
+    rows = laid.rows(parts)
+    if not len(rows):
+        return 0
+    judged = Judged.of(Turns.of(rows), by)
+    files = Files.of(rows, judged.turns.user)
+    files.keep(out / "turns", turns_table(judged), judged.turns.user)
+    every = votes.Votes.of(judged, by, gap)
+    sides = [every, every.past()][: 1 if by.split_us is None else 2]
+    for side, of in zip(SIDES, sides, strict=False):
+        files.keep(out / side / "personal", *personal.texts(of))
+        files.keep(out / side / "personal_rewrites", *personal.rewrites(of))
+    found = [partials(of) for of in sides]
+    for name in PARTIALS:
+        files.stage(staged / name, [_sided(of[name], past) for past, of in zip((False, True), found, strict=False)])
+    return len(rows)
 
 
-def _write_side(files: Files, of: votes.Votes, past: bool, staged: Path, out: Path) -> None:
-    files.append(out / "personal", votes.personal(of))
-    files.append(out / "personal_rewrites", votes.personal_rewrites(of))
-    for name, rows in partials(of).items():
-        files.append(staged / name, rows.append_column("past", pa.repeat(past, len(rows))), kept=False)
+def _sided(rows: pa.Table, past: bool) -> pa.Table:
+    return rows.append_column("past", pa.repeat(past, len(rows)))
 
 
 PARTIALS = ("texts", "readings", "nodes", "members", "edges", "exposures", "reformulations", "shared", "corrections")
@@ -120,14 +141,26 @@ def partials(of: votes.Votes) -> dict[str, pa.Table]:
     }
 
 
+TOGETHER = 8
+"""Parts mined at once: what is counted over users is summed over all of them before it leaves."""
+
+
+def task_count(parts: int) -> int:
+    """Tasks for so many parts: enough to keep cores busy, and then as few as mine TOGETHER parts each."""
+    return max(min(parts, 16), -(-parts // TOGETHER))
+
+
 def tasks(gathered: Path, staged: Path, out: Path, by: Yardstick, gap: str | None) -> Task:
     """What mines the parts whose numbers it is given, on an executor: for `mapInArrow` over a column `id`."""
 
     def mine(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        laid = Laid(gathered)
         for batch in batches:
-            parts = batch.column(0).to_pylist()
-            turns = [mine_part(part, gathered, staged, out, by, gap) for part in parts]
-            yield pa.RecordBatch.from_pydict({"part": parts, "turns": turns}, _DONE)
+            first, after = batch.column(0)[0].as_py(), batch.column(0)[-1].as_py() + 1
+            for start in range(first, after, TOGETHER):
+                parts = range(start, min(start + TOGETHER, after))
+                turns = mine_parts(parts, laid, staged, out, by, gap)
+                yield pa.RecordBatch.from_pydict({"part": [start], "turns": [turns]}, _DONE)
 
     return mine
 

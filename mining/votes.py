@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from mining.groups import Bools, Groups, Ints, within
 from mining.judgement import Judged, Yardstick
-from mining.readings import READING, Readings
+from mining.readings import Readings
 from mining.reformulations import CORRECTIVE, NONE, codes
 from mining.signals import SOON_S
 from mining.turns import Turns
@@ -235,59 +235,6 @@ def readings(votes: Votes) -> pa.Table:
             "n": groups.count(),
         }
     )
-
-
-def personal(votes: Votes) -> pa.Table:
-    """The table `personal`: each user's own texts that worked for them at least once, by user and text."""
-    own = Groups(votes.user, votes.text)
-    turns, good = own.count(), own.sum(MICRO - votes.micros)
-    worked = own.sum(votes.worked) > 0
-    last = own.max(np.where(votes.worked, votes.judged.turns.time_us[votes.row], np.iinfo(np.int64).min))
-    row = own.first(np.arange(len(votes.row)))
-    modal = _modal(votes)
-    table = pa.table(
-        {
-            "user": votes.users(row[worked]),
-            "text": votes.texts(votes.text[row[worked]]),
-            **{
-                name: votes.judged.turns.log[name].combine_chunks().take(pa.array(votes.readings.row[modal]))
-                for name in READING
-            },
-            "count": turns[worked],
-            "last_used": votes.times(last[worked]),
-            "success_rate": ((2 * good + turns) // (2 * turns) / MICRO)[worked],
-        }
-    )
-    return table.sort_by([("user", "ascending"), ("text", "ascending")])
-
-
-def _modal(votes: Votes) -> Ints:
-    """The most frequent reading among the turns that worked, of every user and text that has any; then the smallest."""
-    at = np.flatnonzero(votes.worked)
-    user, text, reading = votes.user[at], votes.text[at], votes.readings.code[votes.row[at]]
-    counted = Groups(user, text, reading)
-    user, text, reading = (counted.first(values) for values in (user, text, reading))
-    best = Groups(user, text).best(-counted.count(), reading)
-    return reading[best]
-
-
-def personal_rewrites(votes: Votes) -> pa.Table:
-    """The table `personal_rewrites`: what a user found for themselves, by user, source and target."""
-    turns = votes.judged.turns
-    target = turns.effective[votes.resolution]
-    at = np.flatnonzero((votes.resolution != NONE) & (target != votes.text))
-    groups = Groups(votes.user[at], votes.text[at], target[at])
-    row = at[groups.first(np.arange(len(at)))]
-    table = pa.table(
-        {
-            "user": votes.users(row),
-            "source": votes.texts(votes.text[row]),
-            "target": votes.texts(target[row]),
-            "count": groups.count(),
-            "last_used": votes.times(groups.max(turns.time_us[votes.row[at]])),
-        }
-    )
-    return table.sort_by([(name, "ascending") for name in ("user", "source", "target")])
 
 
 def edges(votes: Votes) -> pa.Table:

@@ -1,17 +1,13 @@
 """The arrays that mining counts with, against plain Python."""
 
 import collections
-import itertools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mining import gathering
 from mining.groups import Groups, packed, within
 from mining.readings import Readings
 from mining.texts import normalised_array
@@ -84,54 +80,3 @@ def test_equal_readings_have_equal_numbers_in_the_order_of_their_json() -> None:
     assert texts[readings.code[0]] == '{"domain":"b","intent":"y","slots":[{"name":"n","value":"q\\"\\n"}]}'
     assert texts[readings.code[1]] == "{}"
     assert [rows[row] for row in readings.row[readings.code].tolist()] == [rows[n] for n in (0, 1, 2, 0, 4, 5)]
-
-
-@pytest.mark.parametrize("least", [1, 4, 100])
-def test_blocks_hold_whole_users_whatever_the_batches(tmp_path: Path, least: int) -> None:
-    users = [f"u{n:02d}" for n in range(9) for _ in range(n % 4 + 1)]
-    rows = pa.table({"user_id": users, "row": list(range(len(users)))})
-    with pa.ipc.new_file(tmp_path / "part-0.arrow", rows.schema) as file:
-        file.write_table(rows, max_chunksize=3)
-    found = list(gathering.blocks(tmp_path / "part-0.arrow", least))
-    assert pa.concat_tables(found).equals(rows)
-    for before, after in itertools.pairwise(found):
-        assert before["user_id"][-1] != after["user_id"][0]
-        assert len(before) >= least
-    assert list(gathering.blocks(tmp_path / "missing.arrow", least)) == []
-
-
-def test_a_batch_without_rows_is_no_block(tmp_path: Path) -> None:
-    rows = pa.table({"user_id": ["a", "a", "b"]})
-    for name, tables in (("some", [rows[:0], rows, rows[:0]]), ("none", [rows[:0], rows[:0]])):
-        with pa.ipc.new_file(tmp_path / f"{name}.arrow", rows.schema) as file:
-            for table in tables:
-                file.write_batch(table.combine_chunks().to_batches()[0] if len(table) else _no_rows(rows.schema))
-    assert pa.concat_tables(gathering.blocks(tmp_path / "some.arrow", 1)).equals(rows)
-    assert list(gathering.blocks(tmp_path / "none.arrow", 1)) == []
-
-
-def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
-    return pa.RecordBatch.from_pylist([], schema)
-
-
-def test_ids_that_occur_twice_are_found_in_whichever_range_they_fall(tmp_path: Path) -> None:
-    top = (1 << 63) - 1
-    np.save(tmp_path / "ids-0.npy", np.array([-5, 3, top]))
-    np.save(tmp_path / "ids-1.npy", np.array([-7, 4, top]))
-    assert not gathering.shared_ids(tmp_path, 2, -(1 << 63), top - 1)
-    assert gathering.shared_ids(tmp_path, 2, 5, top)
-    np.save(tmp_path / "ids-1.npy", np.array([-5, 4, 9]))
-    assert gathering.shared_ids(tmp_path, 2, -(1 << 63), -1)
-    assert not gathering.shared_ids(tmp_path, 2, 0, top)
-    assert not gathering.shared_ids(tmp_path / "of no part", 2, 0, top)
-
-
-def test_a_log_none_of_whose_users_is_in_the_sample_is_fitted_on_its_first_part(tmp_path: Path) -> None:
-    from jobs.mining import Counts, Gathered, _sample
-
-    rows = pa.table({"user_id": ["a", "a", "b"]})
-    for name, table in (("part-1", rows), ("sample-1", rows[:0])):
-        with pa.ipc.new_file(tmp_path / f"{name}.arrow", rows.schema) as file:
-            file.write_table(table)
-    log = Gathered(tmp_path, 2, Counts(), None)  # type: ignore[arg-type]
-    assert _sample(log).equals(rows)
