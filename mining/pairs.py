@@ -30,8 +30,7 @@ class Pairs:
     def of(votes: Votes) -> "Pairs":
         """A follow-up that was itself rewritten is the rewriter's pair, not the user's, and is left out."""
         turns, after = votes.judged.turns, votes.judged.following[votes.row]
-        own = turns.text[after] == turns.effective[after]
-        at = np.flatnonzero((votes.kind != NONE) & own)
+        at = np.flatnonzero((votes.kind != NONE) & turns.as_said[after])
         return Pairs(votes, at, votes.text[at], turns.text[after[at]], votes.kind[at])
 
     def among(self, *names: str) -> "Pairs":

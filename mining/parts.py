@@ -109,8 +109,9 @@ def mine_parts(parts: range, laid: Laid, staged: Path, out: Path, by: Yardstick,
     every = votes.Votes.of(judged, by, gap)
     sides = [every, every.past()][: 1 if by.split_us is None else 2]
     for side, of in zip(SIDES, sides, strict=False):
-        files.keep(out / side / "personal", *personal.texts(of))
-        files.keep(out / side / "personal_rewrites", *personal.rewrites(of))
+        own = of.as_said()
+        files.keep(out / side / "personal", *personal.texts(own))
+        files.keep(out / side / "personal_rewrites", *personal.rewrites(own))
     found = [partials(of) for of in sides]
     for name in PARTIALS:
         files.stage(staged / name, [_sided(of[name], past) for past, of in zip((False, True), found, strict=False)])
@@ -126,18 +127,19 @@ PARTIALS = ("texts", "readings", "nodes", "members", "edges", "exposures", "refo
 
 
 def partials(of: votes.Votes) -> dict[str, pa.Table]:
-    """The part of each of PARTIALS that these votes make."""
-    own = pairs.Pairs.of(of)
+    """The part of each of PARTIALS that these votes make: of rewritten turns only what became of their rewrites."""
+    own = of.as_said()
+    found = pairs.Pairs.of(own)
     return {
-        "texts": votes.texts(of),
-        "readings": votes.readings(of),
-        "nodes": votes.nodes(of),
-        "members": votes.members(of),
-        "edges": votes.edges(of),
+        "texts": votes.texts(own),
+        "readings": votes.readings(own),
+        "nodes": votes.nodes(own),
+        "members": votes.members(own),
+        "edges": votes.edges(own),
         "exposures": votes.exposures(of),
-        "reformulations": pairs.reformulations(own),
-        "shared": pairs.shared(own),
-        "corrections": pairs.corrections(own),
+        "reformulations": pairs.reformulations(found),
+        "shared": pairs.shared(found),
+        "corrections": pairs.corrections(found),
     }
 
 

@@ -62,8 +62,9 @@ def rewrites(votes: Votes) -> tuple[pa.Table, Ints]:
         The table, and the number of the user of each row (R,).
     """
     turns = votes.judged.turns
-    target = turns.effective[votes.resolution]
-    at = np.flatnonzero((votes.resolution != NONE) & (target != votes.text))
+    target = turns.text[votes.resolution]
+    found = (votes.resolution != NONE) & turns.as_said[votes.resolution]
+    at = np.flatnonzero(found & (target != votes.text))
     groups = Groups(votes.user[at], votes.text[at], target[at])
     row = at[groups.first(np.arange(len(at)))]
     table = pa.table(

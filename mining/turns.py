@@ -53,6 +53,11 @@ class Turns:
         return len(self.user)
 
     @cached_property
+    def as_said(self) -> Bools:
+        """(N,) whether the assistant acted on what the user said, not on a rewrite of it."""
+        return self.effective == self.text
+
+    @cached_property
     def words_of(self) -> list[str]:
         """`texts` as Python strings."""
         return self.texts.to_pylist()

@@ -59,8 +59,17 @@ class Votes:
 
     def past(self) -> "Votes":
         """The votes of days that are not held back."""
-        before = self.judged.turns.time_us[self.row] < (self.by.split_us or 0)
-        return Votes(self.judged, self.by, self.row[before], self.kind[before], self.resolution[before], self.readings)
+        return self._where(self.judged.turns.time_us[self.row] < (self.by.split_us or 0))
+
+    def as_said(self) -> "Votes":
+        """The votes of turns that were not rewritten: what became of the others says nothing of any text.
+
+        Not of the text that was said, which nobody acted on; nor of the rewrite, which the user may never have wanted.
+        """
+        return self._where(self.judged.turns.as_said[self.row])
+
+    def _where(self, some: Bools) -> "Votes":
+        return Votes(self.judged, self.by, self.row[some], self.kind[some], self.resolution[some], self.readings)
 
     @cached_property
     def user(self) -> Ints:
@@ -179,11 +188,13 @@ def _moved(votes: Votes) -> tuple[Bools, Bools]:
     """Which votes moved to another turn's text, and which of them to one that is alike (M,).
 
     A turn moves where its follow-up retried it; a repetition moves to the text itself. What came soon after a failure
-    without being alike moves too: only many users together can make that a reformulation.
+    without being alike moves too: only many users together can make that a reformulation. Nobody moves to a turn that
+    was rewritten: what the user meant to try there was not tried.
     """
     alike = np.isin(votes.kind, codes(*CORRECTIVE, "repetition"))
     soon = ~votes.worked & (votes.judged.order.next_gap_s[votes.row] <= SOON_S)
-    return alike | (soon & (votes.kind != NONE)), alike
+    tried = votes.judged.turns.as_said[votes.judged.following[votes.row]]
+    return (alike | (soon & (votes.kind != NONE))) & tried, alike & tried
 
 
 def nodes(votes: Votes) -> pa.Table:

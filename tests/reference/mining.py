@@ -155,11 +155,16 @@ def wilson_lower(rate: float, n: float, z: float = 1.645) -> float:
     return max((rate + z * z / (2 * n) - half) / (1 + z * z / n), 0.0)
 
 
+def as_said(turn: Row) -> bool:
+    """Whether the assistant acted on what the user said: else the turn is evidence for its rewrite only."""
+    return bool(turn["text"] == turn["effective_text"])
+
+
 def spaces(turns: list[Row], min_users: int, min_days: int) -> dict[str, list[Row]]:
     """utterances, personal and text_outcomes."""
     by_text: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
-    for turn in turns:
-        by_text[turn["effective_text"]][turn["user_id"]].append(turn)
+    for turn in filter(as_said, turns):
+        by_text[turn["text"]][turn["user_id"]].append(turn)
     tables: dict[str, list[Row]] = {"utterances": [], "personal": [], "text_outcomes": []}
     for text, users in by_text.items():
         rates = {user: np.mean([1 - t["defect_probability"] for t in own]) for user, own in users.items()}
@@ -193,9 +198,9 @@ def _modal(turns: list[Row]) -> Row:
 def reformulations(turns: list[Row]) -> list[Row]:
     """The evidence table, a row per source, target and kind."""
     found: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
-    for turn in turns:
-        if turn["followup_kind"] and turn["next"]["text"] == turn["next"]["effective_text"]:
-            found[(turn["effective_text"], turn["next"]["text"], turn["followup_kind"])].append(turn)
+    for turn in filter(as_said, turns):
+        if turn["followup_kind"] and as_said(turn["next"]):
+            found[(turn["text"], turn["next"]["text"], turn["followup_kind"])].append(turn)
     return [
         {
             "source": source,
@@ -213,8 +218,8 @@ def reformulations(turns: list[Row]) -> list[Row]:
 def votes(turns: list[Row]) -> tuple[dict[str, Row], dict[tuple[str, str], Row]]:
     """Nodes and edges of the chain before any floor: one vote per user, text and day, exact in floating point."""
     groups: dict[tuple[str, str, Any], list[Row]] = defaultdict(list)
-    for turn in turns:
-        groups[(turn["effective_text"], turn["user_id"], turn["timestamp"].date())].append(turn)
+    for turn in filter(as_said, turns):
+        groups[(turn["text"], turn["user_id"], turn["timestamp"].date())].append(turn)
     nodes: dict[str, Row] = defaultdict(lambda: {"votes": 0, "success": 0.0, "repeat": 0.0, "users": set(), "count": 0})
     edges: dict[tuple[str, str], Row] = defaultdict(lambda: {"weight": 0.0, "users": set(), "alike": False})
     for (text, user, _), own in groups.items():
@@ -228,7 +233,9 @@ def votes(turns: list[Row]) -> tuple[dict[str, Row], dict[tuple[str, str], Row]]
             alike = turn["followup_kind"] in RETRIES
             if not (alike or (turn["followup_kind"] and p >= 0.5 and turn["next_gap_s"] <= 45)):
                 continue
-            target = turn["next"]["effective_text"]
+            if not as_said(turn["next"]):
+                continue
+            target = turn["next"]["text"]
             if target == text:
                 node["repeat"] += p / len(own)
             else:
