@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rewrite.checkpoints import is_local
 from selection.encoder import Batch
 from selection.model import Nlu, compact
 
@@ -34,8 +35,9 @@ class PretrainedEncoder(nn.Module):
         """
         from transformers import AutoModel, AutoTokenizer
 
+        local = {"local_files_only": is_local(name)}
         try:
-            model, tokenizer = AutoModel.from_pretrained(name), AutoTokenizer.from_pretrained(name)
+            model, tokenizer = AutoModel.from_pretrained(name, **local), AutoTokenizer.from_pretrained(name, **local)
         except (OSError, ValueError, KeyError) as error:
             raise ValueError(f"{name!r} is no encoder that can be loaded: {error}") from error
         if getattr(model.config, "is_encoder_decoder", False):

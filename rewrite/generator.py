@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rewrite.checkpoints import is_local
 from rewrite.score import score
 from rewrite.search import search
 from rewrite.trie import TokenTrie
@@ -86,12 +87,11 @@ class Generator:
         """Load what `save` wrote, or any Hugging Face encoder-decoder by path or hub name (downloads only then).
 
         Raises:
-            ValueError: the folder holds no encoder-decoder that transformers can read.
+            ValueError: there is no such folder, or it holds no encoder-decoder that transformers can read.
         """
         from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-        path = Path(name_or_path)
-        local = path.exists()
+        path, local = Path(name_or_path), is_local(name_or_path)
         try:
             model = AutoModelForSeq2SeqLM.from_pretrained(
                 str(name_or_path), local_files_only=local, use_safetensors=True, dtype=torch.float32

@@ -53,5 +53,7 @@ def test_it_trains_reads_explains_and_survives_the_disk(name: str, tmp_path: Pat
 
 
 def test_a_name_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is no encoder that can be loaded"):
+    with pytest.raises(ValueError, match="nothing: no such folder"):
         PretrainedEncoder.load(str(tmp_path / "nothing"))
+    with pytest.raises(ValueError, match="is no encoder that can be loaded"):
+        PretrainedEncoder.load(str(tmp_path))

@@ -1,11 +1,13 @@
 """Log-probabilities of the generator against a hand computation, alone and among others."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from rewrite.checkpoints import is_local
 from rewrite.generator import Generator
 from tests.rewrite.world import tiny_generator
 
@@ -99,3 +101,18 @@ def test_weights_come_from_the_seed_and_leave_the_global_state_alone() -> None:
     assert torch.equal(before, torch.get_rng_state())
     assert all(torch.equal(same[name], again[name]) for name in same)
     assert not all(torch.equal(same[name], other[name]) for name in same)
+
+
+@pytest.mark.parametrize("name", ["./model", "/no/such/model", "out/deep/model", "~/model", "tests/model"])
+def test_a_folder_that_is_not_there_is_said_so_without_asking_the_hub(name: str, monkeypatch: Any) -> None:
+    from transformers import AutoModelForSeq2SeqLM
+
+    monkeypatch.chdir(Path(__file__).parents[2])
+    monkeypatch.setattr(AutoModelForSeq2SeqLM, "from_pretrained", lambda *_, **__: pytest.fail("the hub was asked"))
+    with pytest.raises(ValueError, match="no such folder; expected a folder that holds a model"):
+        Generator.load(name)
+
+
+@pytest.mark.parametrize("name", ["byt5-small", "google/byt5-small"])
+def test_a_hub_name_is_no_folder(name: str) -> None:
+    assert not is_local(name)
