@@ -57,9 +57,15 @@ class Trial:
         if self.experiment is None:
             return None
         challenger = self._holder.challenger
-        share = self.experiment.share(time.time()) if challenger is not None else 0.0
         name = challenger.bundle_id if challenger is not None else None
-        return {"salt": self.experiment.salt, "challenger": name, "share": share, "shadow": self.experiment.shadow}
+        return {
+            "salt": self.experiment.salt,
+            "challenger": name,
+            "refused": self._refused,
+            "share": self.experiment.share(time.time()) if challenger is not None else 0.0,
+            "ramp": [{"since": since, "share": share} for since, share in self.experiment.ramp],
+            "shadow": self.experiment.shadow,
+        }
 
     def _read(self, path: Path) -> None:
         """A file that cannot be read, or makes no sense, leaves what was followed before."""

@@ -184,9 +184,10 @@ async def attempt(
 @router.get("/page/experiment")
 def experiment(request: Request, who: Who) -> Response:
     """Treated against held out, and challenger against champion."""
-    runs = books.runs(service_of(request).config.registry)
+    service = service_of(request)
+    runs = books.runs(service.config.registry)
     run = next((run for run in runs if run.get("experiment")), None)
-    return show(request, who, "experiment", run=run, course=figures.course(runs))
+    return show(request, who, "experiment", run=run, trial=service.trial.as_dict())
 
 
 @router.get("/page/runs")

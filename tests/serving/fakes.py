@@ -18,6 +18,7 @@ from rewrite.registry import Registry
 from rewrite.text import normalise
 from serving.config import ServeConfig
 from serving.job import Answer, Hidden, Job
+from serving.page.routes import router
 from serving.pool import Pool
 from serving.seats import InlineSeat, WorkerSettings
 from serving.server import serve
@@ -122,7 +123,7 @@ def publish(root: Path, rules: Rules, promote: bool = True) -> str:
 
 
 class Running:
-    """A service in a thread of its own, on a port of its own."""
+    """A service with its page in a thread of its own, on a port of its own."""
 
     def __init__(self, config: ServeConfig, opener: Callable[[str], Any] = open_rules) -> None:
         self.config = replace(config, port=0, workers=0)
@@ -171,7 +172,7 @@ class Running:
 
     def _run(self) -> None:
         try:
-            asyncio.run(serve(self.config, started=self._started, pool=Pool(1, self._seat)))
+            asyncio.run(serve(self.config, router, self._started, Pool(1, self._seat)))
         except BaseException as error:
             self._failure = error
             self._listening.set()

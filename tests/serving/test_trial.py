@@ -40,8 +40,11 @@ def test_the_challenger_decides_for_its_share_of_the_users_and_for_no_other(tmp_
     with following(root, tmp_path / "state") as running:
         challenger = challenge(root, Rules("", {"a": "new"}))
         assert {running.text("a", user) for user in USERS} == {"old"}
+        assert "No challenger is on trial" in running.client.get("/page/experiment").text
         run(root)
         eventually(lambda: (running.client.get("/info").json()["experiment"] or {}).get("challenger") == challenger)
+        shown = running.client.get("/page/experiment").text
+        assert f"Challenger <code>{challenger}</code>: decides for 50 % of the users" in shown
         answers = {user: running.rewrite("a", user).json() for user in USERS}
         assert {user for user, found in answers.items() if found["rewrite"] == "new"} == MEETS
         assert {found["bundle"] for found in answers.values()} == {champion, challenger}
@@ -71,6 +74,7 @@ def test_a_shadow_is_only_recorded(tmp_path: Path) -> None:
     run(root, shadow=True)
     with following(root, tmp_path / "state") as running:
         eventually(lambda: running.service.trial.shadow is not None)
+        assert "decides beside the champion, for the record only" in running.client.get("/page/experiment").text
         assert {running.text("a", user) for user in USERS} == {"old"}
 
         def shadows() -> list[dict[str, Any]]:
@@ -89,6 +93,7 @@ def test_a_challenger_that_cannot_be_used_is_left_out(tmp_path: Path) -> None:
     run(root)
     with following(root, tmp_path / "state") as running:
         eventually(lambda: running.service.trial._refused is not None)
+        assert '<strong class="verdict fail">left out</strong>' in running.client.get("/page/experiment").text
         assert {running.text("a", user) for user in USERS} == {"old"}
         assert running.client.get("/readyz").status_code == 200
 

@@ -1,6 +1,5 @@
 """A registry with bundles, runs and hostile utterances, and the page served over it."""
 
-import asyncio
 import json
 import shutil
 from collections.abc import Iterator
@@ -16,9 +15,6 @@ from rewrite.bundle import pack
 from rewrite.registry import Registry
 from serving.config import ServeConfig
 from serving.keys import new_key
-from serving.page.routes import router
-from serving.pool import Pool
-from serving.server import serve
 from tests.serving.fakes import Rules, Running, open_rules, write_rules
 
 HOSTILE = (
@@ -122,19 +118,8 @@ class Explaining:
         return replace(answer, candidates=(candidate,))
 
 
-class PageRunning(Running):
-    """A running service with the page."""
-
-    def _run(self) -> None:
-        try:
-            asyncio.run(serve(self.config, router, self._started, Pool(1, self._seat)))
-        except BaseException as error:
-            self._failure = error
-            self._listening.set()
-
-
 @contextmanager
-def site(folder: Path, registry: Path | None, keyed: bool = False) -> Iterator[tuple[PageRunning, str]]:
+def site(folder: Path, registry: Path | None, keyed: bool = False) -> Iterator[tuple[Running, str]]:
     """The page over a registry, or over a bare bundle where that is None; yields it and an admin's key, if any."""
     secret, settings = "", {"registry": registry}
     if registry is None:
@@ -146,7 +131,7 @@ def site(folder: Path, registry: Path | None, keyed: bool = False) -> Iterator[t
         settings["keys"] = folder / "keys"
         (folder / "use").write_text(use)
     defaults: dict[str, Any] = {"holdout_share": 0.0, "grace_s": 0.0, "deadline_ms": 5000.0, "watch_s": 0.05}
-    running = PageRunning(ServeConfig(state=folder / "state", **settings, **defaults), Explaining)
+    running = Running(ServeConfig(state=folder / "state", **settings, **defaults), Explaining)
     running.start()
     try:
         yield running, secret

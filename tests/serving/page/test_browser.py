@@ -13,7 +13,8 @@ import pytest
 
 from rewrite.registry import Registry
 from serving.page.routes import PAGES
-from tests.serving.page.site import PageRunning, make_registry, site
+from tests.serving.fakes import Running
+from tests.serving.page.site import make_registry, site
 
 pytestmark = pytest.mark.browser
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -31,7 +32,7 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageRunning]:
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("hostile")
     with site(folder, make_registry(folder / "registry", hostile=True)) as (running, _):
         yield running
@@ -55,7 +56,7 @@ class Tab:
 
 
 @pytest.fixture
-def tab(browser: Any, hostile: PageRunning) -> Iterator[Tab]:
+def tab(browser: Any, hostile: Running) -> Iterator[Tab]:
     found = Tab(browser, hostile.url)
     yield found
     found.context.close()
@@ -130,7 +131,7 @@ def test_trying_a_text_shows_candidates_and_words(tab: Tab) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_in_light_and_dark(scheme: str, browser: Any, hostile: PageRunning) -> None:
+def test_text_stands_out_in_light_and_dark(scheme: str, browser: Any, hostile: Running) -> None:
     tab = Tab(browser, hostile.url, color_scheme=scheme)
     tab.page.goto("/")
     luminance = """name => {
@@ -148,7 +149,7 @@ def test_text_stands_out_in_light_and_dark(scheme: str, browser: Any, hostile: P
     tab.context.close()
 
 
-def test_a_narrow_screen_is_not_scrolled_sideways(browser: Any, hostile: PageRunning) -> None:
+def test_a_narrow_screen_is_not_scrolled_sideways(browser: Any, hostile: Running) -> None:
     tab = Tab(browser, hostile.url)
     tab.page.set_viewport_size({"width": 360, "height": 740})
     for path in PAGES:

@@ -11,18 +11,19 @@ from rewrite.disk import read_lines
 from rewrite.registry import Registry
 from serving.page.figures import quantile
 from serving.page.routes import PAGES
-from tests.serving.page.site import HOSTILE, PageRunning, make_registry, site
+from tests.serving.fakes import Running
+from tests.serving.page.site import HOSTILE, make_registry, site
 
 
 @pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageRunning]:
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("hostile")
     with site(folder, make_registry(folder / "registry", hostile=True)) as (running, _):
         yield running
 
 
 @pytest.fixture
-def keyed(tmp_path: Path) -> Iterator[tuple[PageRunning, str, Path]]:
+def keyed(tmp_path: Path) -> Iterator[tuple[Running, str, Path]]:
     with site(tmp_path, make_registry(tmp_path / "registry"), keyed=True) as (running, secret):
         yield running, secret, tmp_path
 
@@ -37,12 +38,12 @@ def closing() -> Iterator[None]:
         OPEN.pop().close()
 
 
-def bare(running: PageRunning) -> httpx.Client:
+def bare(running: Running) -> httpx.Client:
     OPEN.append(httpx.Client(base_url=running.url, timeout=20))
     return OPEN[-1]
 
 
-def entered(running: PageRunning, secret: str) -> httpx.Client:
+def entered(running: Running, secret: str) -> httpx.Client:
     client = bare(running)
     client.follow_redirects = True
     assert client.post("/page/login", data={"key": secret}).status_code == 200
@@ -56,7 +57,7 @@ def token(client: httpx.Client) -> str:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_every_page_is_there_with_its_policy_and_nothing_from_elsewhere(path: str, hostile: PageRunning) -> None:
+def test_every_page_is_there_with_its_policy_and_nothing_from_elsewhere(path: str, hostile: Running) -> None:
     answer = hostile.client.get(path)
     assert answer.status_code == 200
     policy = answer.headers["content-security-policy"]
@@ -75,7 +76,7 @@ def test_without_a_registry_pages_say_what_to_do(path: str, tmp_path: Path) -> N
             assert 'class="empty"' in answer.text
 
 
-def test_hostile_utterances_are_text(hostile: PageRunning) -> None:
+def test_hostile_utterances_are_text(hostile: Running) -> None:
     for path in ("/page/rewrites", "/page/runs/run27", "/page/bundles"):
         html = hostile.client.get(path).text
         for said in HOSTILE[:3]:
@@ -85,7 +86,7 @@ def test_hostile_utterances_are_text(hostile: PageRunning) -> None:
 
 
 @pytest.mark.parametrize("said", HOSTILE)
-def test_what_is_typed_in_comes_back_as_text(said: str, hostile: PageRunning) -> None:
+def test_what_is_typed_in_comes_back_as_text(said: str, hostile: Running) -> None:
     for path, name in (("/page/rewrites", "q"), ("/page/trie", "text"), ("/page/try", "text"), ("/", "said")):
         answer = hostile.client.get(path, params={name: said})
         assert answer.status_code == 200
@@ -93,7 +94,7 @@ def test_what_is_typed_in_comes_back_as_text(said: str, hostile: PageRunning) ->
         assert "<script>" not in answer.text
 
 
-def test_without_a_key_only_the_door_is_shown(keyed: tuple[PageRunning, str, Path]) -> None:
+def test_without_a_key_only_the_door_is_shown(keyed: tuple[Running, str, Path]) -> None:
     client = bare(keyed[0])
     for path in PAGES:
         answer = client.get(path)
@@ -102,7 +103,7 @@ def test_without_a_key_only_the_door_is_shown(keyed: tuple[PageRunning, str, Pat
     assert client.get("/page/login").status_code == 200
 
 
-def test_a_forged_or_altered_cookie_opens_nothing(keyed: tuple[PageRunning, str, Path]) -> None:
+def test_a_forged_or_altered_cookie_opens_nothing(keyed: tuple[Running, str, Path]) -> None:
     client = entered(keyed[0], (keyed[2] / "use").read_text())
     value = client.cookies["reprise_session"]
     for forged in (
@@ -115,7 +116,7 @@ def test_a_forged_or_altered_cookie_opens_nothing(keyed: tuple[PageRunning, str,
         assert answer.status_code == 303
 
 
-def test_levers_need_an_admin_and_our_own_form(keyed: tuple[PageRunning, str, Path]) -> None:
+def test_levers_need_an_admin_and_our_own_form(keyed: tuple[Running, str, Path]) -> None:
     running, secret, folder = keyed
     before = Registry(folder / "registry").aliases()
     looking, acting = entered(running, (folder / "use").read_text()), entered(running, secret)
@@ -135,7 +136,7 @@ def test_levers_need_an_admin_and_our_own_form(keyed: tuple[PageRunning, str, Pa
     assert "Block “" not in looking.get("/page/rewrites").text
 
 
-def test_an_admin_rolls_back_promotes_and_blocks_and_it_is_on_record(keyed: tuple[PageRunning, str, Path]) -> None:
+def test_an_admin_rolls_back_promotes_and_blocks_and_it_is_on_record(keyed: tuple[Running, str, Path]) -> None:
     running, secret, folder = keyed
     client, registry = entered(running, secret), Registry(folder / "registry")
     before = registry.aliases()
@@ -166,13 +167,13 @@ def test_an_admin_rolls_back_promotes_and_blocks_and_it_is_on_record(keyed: tupl
     assert "looks odd" in client.get("/page/rewrites").text
 
 
-def test_who_leaves_is_out(keyed: tuple[PageRunning, str, Path]) -> None:
+def test_who_leaves_is_out(keyed: tuple[Running, str, Path]) -> None:
     client = entered(keyed[0], keyed[1])
     client.post("/page/logout")
     assert client.get("/", follow_redirects=False).status_code == 303
 
 
-def test_the_trie_says_why_a_text_cannot_come_out(hostile: PageRunning) -> None:
+def test_the_trie_says_why_a_text_cannot_come_out(hostile: Running) -> None:
     def why(text: str) -> str:
         return hostile.client.get("/page/trie", params={"text": text}).text
 
@@ -182,14 +183,14 @@ def test_the_trie_says_why_a_text_cannot_come_out(hostile: PageRunning) -> None:
     assert "No text in force begins" in why("xyz")
 
 
-def test_the_trie_goes_word_by_word(hostile: PageRunning) -> None:
+def test_the_trie_goes_word_by_word(hostile: Running) -> None:
     html = hostile.client.get("/page/trie", params={"prefix": "play jazz"}).text
     assert "ends here" in html
     assert ">in</a>" in html
     assert ">ancient</a>" not in html
 
 
-def test_trying_records_nothing_and_shows_candidates(hostile: PageRunning) -> None:
+def test_trying_records_nothing_and_shows_candidates(hostile: Running) -> None:
     before = hostile.service.exposures.records
     html = hostile.client.get("/page/try", params={"text": "play alien bridges"}).text
     assert "Rewrite to" in html
@@ -198,13 +199,13 @@ def test_trying_records_nothing_and_shows_candidates(hostile: PageRunning) -> No
     assert hostile.service.exposures.records == before
 
 
-def test_a_bundle_diff_counts_both_ways(hostile: PageRunning) -> None:
+def test_a_bundle_diff_counts_both_ways(hostile: Running) -> None:
     html = hostile.client.get("/page/bundles", params={"one": "previous", "other": "champion"}).text
     assert "texts added: 2" in html
     assert "texts removed: 0" in html
 
 
-def test_no_file_but_ours_is_served(hostile: PageRunning) -> None:
+def test_no_file_but_ours_is_served(hostile: Running) -> None:
     assert hostile.client.get("/page/static/page.css").status_code == 200
     for name in ("../routes.py", "..%2Froutes.py", "%2e%2e/session.py", "nothing.js"):
         assert hostile.client.get(f"/page/static/{name}").status_code == 404
