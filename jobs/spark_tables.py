@@ -37,7 +37,7 @@ def write_table(frame: DataFrame, folder: Path, name: str, files: int, order: tu
 
 def write_sorted(frame: DataFrame, target: Path) -> None:
     """Write `frame` as it is partitioned and sorted, without Spark's random names, checksums or markers."""
-    frame.write.parquet(target.as_uri(), mode="errorifexists")
+    frame.write.parquet(target.as_uri(), mode="error")
     for path in sorted(target.iterdir()):
         if path.suffix == ".parquet":
             sort_encodings(path)
