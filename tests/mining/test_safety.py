@@ -1,6 +1,7 @@
 """Same input, same bytes; no trace of the forgotten; nobody stands in the tables under their own name."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +168,44 @@ def test_a_rewritten_turn_counts_for_the_rewrite_and_pairs_get_a_verdict(spark: 
     assert good["users"] == 40
     assert good["gain_lower"] < 38 / 40 - 5 / 25 < good["gain_upper"]
     assert found["new"]["gain_lower"] is None
+
+
+def test_a_turn_that_was_rewritten_is_nobodys_way_out_and_no_evidence_for_any_text(spark: Any, tmp_path: Path) -> None:
+    failed = {"status": "no_match", "interrupted": True}
+    rewrite = {"text": "play alien bridges", "source": "global", "bundle": "b", "propensity": 0.9, "holdout": False}
+
+    def story(user: int, rewritten: bool) -> list[dict[str, Any]]:
+        """Misheard, said better (and that, for some, rewritten into something else), and content."""
+        at, own = 10 * user + 1440 * (user % 3), {"user_id": f"u{user}"}  # over three days
+        soon = logs.START + timedelta(minutes=at, seconds=10)
+        better = {"rewrite": rewrite} if rewritten else {}
+        return [
+            logs.turn(at, utterance="play alien ridges", **own, **failed),
+            logs.turn(at, interaction_id=f"b{user}", timestamp=soon, utterance="play alien ridge", dwell_s=90.0)
+            | own
+            | better,
+        ]
+
+    turns = [turn for user in range(40) for turn in story(user, rewritten=user >= 20)]
+    turns += [
+        logs.turn(n, interaction_id=f"c{n}", user_id=f"u{n}", utterance="play alien bridges", dwell_s=90.0)
+        for n in range(90, 95)
+    ]
+    config = MineConfig(min_users=2, min_days=1, pair_users=1, pair_days=1, personal_shards=1, holdback=0)
+    run([logs.write(turns, tmp_path / "log.parquet")], tmp_path / "out", config)
+
+    def rows(name: str) -> list[dict[str, Any]]:
+        return pq.read_table(tmp_path / "out" / name).to_pylist()
+
+    (pair,) = rows("rewrites")
+    assert (pair["source"], pair["target"], pair["users"]) == ("play alien ridges", "play alien ridge", 20)
+    assert [row["users"] for row in rows("reformulations")] == [20]
+    assert {row["text"]: row["count"] for row in rows("text_outcomes")} == {
+        "play alien ridges": 40,
+        "play alien ridge": 20,
+        "play alien bridges": 5,
+    }
+    assert {row["user"] for row in rows("personal_rewrites")} == {f"u{user}" for user in range(20)}
+    assert {row["user"] for row in rows("personal") if row["text"] == "play alien bridges"} == {
+        f"u{n}" for n in range(90, 95)
+    }
