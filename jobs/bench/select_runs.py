@@ -47,6 +47,9 @@ ABLATIONS: dict[str, Mapping[str, Any]] = {
 SCENE_OPTIONS = ("length_exponent", "decay", "slots", "penalty", "surprise")
 """The ablated options that scoring looks at; picking looks at the others."""
 
+SOURCES = ("selection/*.py", "jobs/nlu*.py", "jobs/bench/select_runs.py", "rewrite/text.py")
+"""Code that a cell's figures depend on; a work folder's cells of other code are left where they are, and not used."""
+
 MOST_REPEATS = 20
 """A selected row is seen at most about this often in a retraining."""
 
@@ -71,8 +74,14 @@ class Settings:
     def key(self) -> str:
         """Hash of all that a cell's figures depend on besides its seed, strategy and budget."""
         parts = [[p.name, hashlib.sha256(p.read_bytes()).hexdigest()] for p in (self.train, self.stream)]
-        told = [self.without, self.labels, self.epochs, self.steps, SHARES, MOST_REPEATS]
-        return hashlib.sha256(json.dumps([parts, told]).encode()).hexdigest()[:16]
+        told = [self.without, self.labels, self.epochs, self.steps]
+        return hashlib.sha256(json.dumps([parts, told, code()]).encode()).hexdigest()[:16]
+
+
+def code(root: Path = Path(__file__).parents[2]) -> list[tuple[str, str]]:
+    """Name and hash of every file of `SOURCES`."""
+    found = sorted(path for pattern in SOURCES for path in root.glob(pattern))
+    return [(str(path.relative_to(root)), hashlib.sha256(path.read_bytes()).hexdigest()) for path in found]
 
 
 @dataclass(frozen=True)

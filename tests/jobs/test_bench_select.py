@@ -63,6 +63,28 @@ def test_a_sentence_is_in_one_part_only() -> None:
     assert select_runs.split(traffic, "recognised", seed=1)[0] != parts[0]
 
 
+def test_a_change_of_the_code_is_another_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train_file(tmp_path)
+    stream_file(tmp_path)
+    settings = select_runs.Settings(
+        tmp_path / "train.parquet", tmp_path / "stream.parquet", tmp_path, 1, (0.1,), ("random",), None, "logged", 1, 1,
+        None, 1,
+    )  # fmt: skip
+    names = [name for name, _ in select_runs.code()]
+    assert {"selection/training.py", "selection/strategies.py", "jobs/nlu.py", "rewrite/text.py"} <= set(names)
+    before = settings.key()
+    assert settings.key() == before
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("a = 1")
+    same = select_runs.code(tmp_path)
+    (tmp_path / "selection" / "model.py").write_text("a = 2")
+    changed = [new[0] for new, old in zip(select_runs.code(tmp_path), same, strict=True) if new != old]
+    assert changed == ["selection/model.py"]
+    monkeypatch.setattr(select_runs, "code", lambda: same)
+    assert settings.key() != before
+
+
 def cell(seed: int, strategy: str, budget: float, all_: float) -> dict[str, object]:
     same = {"added": 1, "semer_tail": all_, "intent_accuracy": 0.5, "candidates": 9, "label_accuracy": 0.9, "judged": 5}
     return {"seed": seed, "strategy": strategy, "budget": budget, "semer_all": all_, **same}
