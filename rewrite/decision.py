@@ -13,6 +13,7 @@ from typing import Any, Literal
 import lightgbm
 import numpy as np
 
+from rewrite.cascade import ALWAYS, Zone
 from rewrite.features import CANDIDATE_FEATURES, TURN_FEATURES
 from rewrite.guards import OPEN, Barrier, Guards
 
@@ -80,10 +81,13 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Operating point: turns below `p_fail` are not looked at; a rewrite needs a gain above its space's threshold."""
+    """Operating point: turns below `p_fail` are not looked at; a rewrite needs a gain above its space's threshold;
+    turns in the zone `ask` are put to the generator.
+    """
 
     p_fail: float = 0.1
     gain: Mapping[str, float] = field(default_factory=lambda: {"personal": 1.0, "global": 1.0})
+    ask: Zone = ALWAYS
 
 
 class Decider:
@@ -95,6 +99,7 @@ class Decider:
         sift_model: lightgbm.Booster,
         right_model: lightgbm.Booster,
         fail_calibration: Calibration,
+        sift_calibration: Mapping[str, Calibration],
         right_calibration: Mapping[str, Calibration],
         thresholds: Thresholds,
         intent_defect_rates: Mapping[str, float],
@@ -104,6 +109,7 @@ class Decider:
         self._sift_model = sift_model
         self._right_model = right_model
         self._fail_calibration = fail_calibration
+        self._sift_calibration = sift_calibration
         self._right_calibration = right_calibration
         self.thresholds = thresholds
         self.intent_defect_rates = dict(intent_defect_rates)
@@ -117,10 +123,13 @@ class Decider:
         """Uncalibrated worth of each candidate, shape (N,), from CHEAP_FEATURES: which ones to rescore."""
         return _predict(self._sift_model, features)
 
+    def p_right_unasked(self, worth: np.ndarray, spaces: Sequence[Space]) -> np.ndarray:
+        """As `p_right` where the generator is not asked, from the candidates' worth, shape (N,)."""
+        return _calibrated(self._sift_calibration, worth, spaces)
+
     def p_right(self, features: np.ndarray, spaces: Sequence[Space]) -> np.ndarray:
         """Probability that each candidate cures its turn, shape (N,), from CANDIDATE_FEATURES, shape (N, F)."""
-        raw = _predict(self._right_model, features)
-        return np.array([self._right_calibration[s](r) for s, r in zip(spaces, raw, strict=True)])
+        return _calibrated(self._right_calibration, _predict(self._right_model, features), spaces)
 
     def save(self, folder: Path) -> None:
         """Write decision.json and the tree files."""
@@ -132,6 +141,7 @@ class Decider:
             "turn_features": TURN_FEATURES,
             "candidate_features": CANDIDATE_FEATURES,
             "fail_calibration": asdict(self._fail_calibration),
+            "sift_calibration": {space: asdict(c) for space, c in self._sift_calibration.items()},
             "right_calibration": {space: asdict(c) for space, c in self._right_calibration.items()},
             "thresholds": asdict(self.thresholds),
             "intent_defect_rates": self.intent_defect_rates,
@@ -158,8 +168,9 @@ class Decider:
             lightgbm.Booster(model_str=(folder / "sift.txt").read_text()),
             lightgbm.Booster(model_str=(folder / "right.txt").read_text()),
             _calibration(settings["fail_calibration"]),
+            {space: _calibration(c) for space, c in settings.get("sift_calibration", {}).items()},
             {space: _calibration(c) for space, c in settings["right_calibration"].items()},
-            Thresholds(**settings["thresholds"]),
+            _thresholds(settings["thresholds"]),
             settings["intent_defect_rates"],
             Guards.from_json(settings["guards"]),
         )
@@ -207,6 +218,15 @@ def _predict(model: lightgbm.Booster, features: np.ndarray) -> np.ndarray:
     if not len(features):
         return np.zeros(0)
     return np.asarray(model.predict(features, num_threads=1), dtype=np.float64)
+
+
+def _calibrated(by_space: Mapping[str, Calibration], raw: np.ndarray, spaces: Sequence[Space]) -> np.ndarray:
+    return np.array([by_space[space](value) for space, value in zip(spaces, raw, strict=True)])
+
+
+def _thresholds(settings: Mapping[str, Any]) -> Thresholds:
+    # bundles from before the zone ask always
+    return Thresholds(settings["p_fail"], settings["gain"], Zone(**settings.get("ask", {})))
 
 
 def _calibration(settings: Mapping[str, Any]) -> Calibration:

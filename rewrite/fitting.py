@@ -8,12 +8,13 @@ signals give: models are fitted to it as a soft label, and a rewrite of a turn t
 as it did.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import lightgbm
 import numpy as np
 
+from rewrite.cascade import ALWAYS, Zone, narrowest
 from rewrite.decision import SPACES, Calibration, Candidate, Decider, Space, Thresholds, choose, expected_gain
 from rewrite.features import CANDIDATE_FEATURES
 from rewrite.guards import Barrier, Guards
@@ -71,9 +72,12 @@ class Judged:
 
 @dataclass(frozen=True)
 class FittingConfig:
-    """How the decision is fitted; `harm_allowed` is the share of good turns that may be rewritten wrong."""
+    """How the decision is fitted; `harm_allowed` is the share of good turns that may be rewritten wrong, `lost_allowed`
+    that of the cured defects which may be lost by not asking the generator.
+    """
 
     harm_allowed: float = 0.002
+    lost_allowed: float = 0.01
     folds: int = 5
     least_p_fail: float = 0.08
     most_rescored: int = 6000
@@ -128,29 +132,46 @@ def fit(
     chosen, of, failed = [considered[r] for r in rows], [judged[r] for r in rows], signals[rows]
     for c, p in zip(chosen, p_fail[rows], strict=True):
         scorer.propose(c, float(p))
-    sift_model = _sift(chosen, of, folds[rows], failed, scorer, config, progress)
+    sieve = _sift(chosen, of, folds[rows], failed, p_fail[rows], scorer, config, progress)
     table = _CandidateTable.of(chosen, of, folds[rows], failed, config.guards)
     raw_right = out_of_fold(table.features, table.right, table.fold, config.trees, table.weight)
-    right_calibration: dict[str, Calibration] = {
-        s: calibrate(raw_right[m], table.right[m], table.weight[m]) for s in SPACES for m in [table.space == s]
-    }
-    p_right = np.array([right_calibration[s](r) for s, r in zip(table.space, raw_right, strict=True)])
+    right_calibration = table.calibrations(raw_right)
+    asked = table.candidates(table.probabilities(right_calibration, raw_right))
+    # without a generator there is nothing to ask; what is decided is what was fitted
+    ask = ALWAYS if scorer.generator is None else _zone(asked, sieve.unasked, config)
+    held = [ask.holds(c.gain for c, _ in found) for found in sieve.unasked]
+    candidates = [a if holds else u for a, u, holds in zip(asked, sieve.unasked, held, strict=True)]
     # the rescored turns stand for all that are worth it
     scale = float((p_fail >= config.least_p_fail).sum() / max(len(rows), 1))
-    thresholds, figures = _operating_point(table, p_right, of, signals, scale, config)
+    thresholds, figures = _operating_point(candidates, p_fail[rows], of, signals, scale, config)
     decider = Decider(
         train(turn_rows, signals, config.trees),
-        sift_model,
+        sieve.model,
         train(table.features, table.right, config.trees, table.weight),
         fail_calibration,
+        sieve.calibration,
         right_calibration,
-        Thresholds(config.least_p_fail, thresholds),
+        Thresholds(config.least_p_fail, thresholds, ask),
         scorer.intent_defect_rates,
         config.guards,
     )
     counts = {"turns": float(len(judged)), "failing": float(signals.sum()), "rescored": float(len(rows))}
     counts["wants_known"] = float(sum(j.fails and j.want is not None for j in judged))
+    counts["asked"] = float(np.mean(held)) if scorer.generator is not None and held else 0.0
     return Fit(decider, {**counts, **figures})
+
+
+_Found = list[list[tuple[Candidate, bool]]]
+"""Candidates of each turn, and whether each does what was wanted."""
+
+
+@dataclass(frozen=True)
+class _Sieve:
+    """The trees on the cheap features, their calibration by space, and what they say of each turn, out of fold."""
+
+    model: lightgbm.Booster
+    calibration: dict[str, Calibration]
+    unasked: _Found
 
 
 def _sift(
@@ -158,18 +179,28 @@ def _sift(
     judged: Sequence[Judged],
     folds: np.ndarray,
     p_failed: np.ndarray,
+    p_fail: np.ndarray,
     scorer: Scorer,
     config: FittingConfig,
     progress: Callable[[int, int], None],
-) -> lightgbm.Booster:
+) -> _Sieve:
     """Fit the sieve on the cheap features, and rescore what it lets through, judged out of fold."""
     table = _CandidateTable.of(considered, judged, folds, p_failed)
     raw = out_of_fold(table.features, table.right, table.fold, config.trees, table.weight)
+    calibration = table.calibrations(raw)
     edges = np.searchsorted(table.turn, np.arange(len(considered) + 1))
+    bare, kept = [], [np.zeros(0)]
     for row, c in enumerate(considered):
-        scorer.rescore(c, raw[edges[row] : edges[row + 1]])
+        worth = raw[edges[row] : edges[row + 1]]
+        unasked, best = scorer.unasked(c, worth)
+        bare.append(unasked)
+        kept.append(best)
+        scorer.search(c, float(p_fail[row]))
+        scorer.rescore(c, worth)
         progress(row + 1, len(considered))
-    return train(table.features, table.right, config.trees, table.weight)
+    few = _CandidateTable.of(bare, judged, folds, p_failed, config.guards)
+    found = few.candidates(few.probabilities(calibration, np.concatenate(kept)))
+    return _Sieve(train(table.features, table.right, config.trees, table.weight), calibration, found)
 
 
 @dataclass
@@ -226,23 +257,52 @@ class _CandidateTable:
             len(considered),
         )
 
-    def candidates(self, p_right: np.ndarray) -> list[list[tuple[Candidate, int]]]:
-        """Candidates of each turn with their rows in this table."""
+    def calibrations(self, raw: np.ndarray) -> dict[str, Calibration]:
+        """From raw output for each candidate to the probability that it is right, by space."""
+        return {
+            space: calibrate(raw[rows], self.right[rows], self.weight[rows])
+            for space in SPACES
+            for rows in [self.space == space]
+        }
+
+    def probabilities(self, calibrations: Mapping[str, Calibration], raw: np.ndarray) -> np.ndarray:
+        """Calibrated raw output, shape (N,)."""
+        return np.array([calibrations[space](value) for space, value in zip(self.space, raw, strict=True)])
+
+    def candidates(self, p_right: np.ndarray) -> _Found:
+        """Candidates of each turn, and whether each does what was wanted."""
         p_fail = self.features[:, CANDIDATE_FEATURES.index("p_fail")]
         same = self.features[:, CANDIDATE_FEATURES.index("reading_agrees")]
         gain = np.array([expected_gain(f, r, s) for f, r, s in zip(p_fail, p_right, same, strict=True)])
-        found: list[list[tuple[Candidate, int]]] = [[] for _ in range(self.turns)]
+        found: _Found = [[] for _ in range(self.turns)]
         for row in range(len(self.text)):
             space: Space = SPACES[self.space[row] == "global"]
             scored = float(p_right[row]), float(gain[row])
             candidate = Candidate(self.text[row], space, (), *scored, barrier=self.barrier[row])
-            found[self.turn[row]].append((candidate, row))
+            found[self.turn[row]].append((candidate, bool(self.met[row])))
         return found
 
 
+def _zone(asked: _Found, unasked: _Found, config: FittingConfig) -> Zone:
+    """Where the generator is asked: elsewhere no more than `lost_allowed` of the defects cured is lost.
+
+    What is lost is judged by the fuller trees: the gain of their choice less that of the cheap trees' choice.
+    """
+    gains: dict[str, float] = dict.fromkeys(SPACES, LEAST_GAIN)
+    best, gained, regret = [], 0.0, []
+    for full, cheap in zip(asked, unasked, strict=True):
+        ours, theirs = choose([c for c, _ in full], gains), choose([c for c, _ in cheap], gains)
+        gain_of = {c.text: c.gain for c, _ in full}
+        gain = 0.0 if ours is None else ours.gain
+        gained += gain
+        regret.append(max(0.0, gain - (0.0 if theirs is None else gain_of.get(theirs.text, 0.0))))
+        best.append(max((c.gain for c, _ in cheap), default=-1.0))
+    return narrowest(np.array(best), np.array(regret), config.lost_allowed * gained)
+
+
 def _operating_point(
-    table: _CandidateTable,
-    p_right: np.ndarray,
+    candidates: _Found,
+    p_fail: np.ndarray,
     judged: Sequence[Judged],
     signals: np.ndarray,
     scale: float,
@@ -252,18 +312,16 @@ def _operating_point(
 
     A turn that showed no sign of failing is broken by a wrong rewrite with the probability that it was good after all.
     """
-    candidates = table.candidates(p_right)
     good = float((1 - signals).sum())
-    p_fail = _p_fail_of_turns(table)
     figures: dict[str, float] = {}
     for threshold in np.arange(LEAST_GAIN, 1.0, 0.02):
         gains: dict[str, float] = {space: float(threshold) for space in SPACES}
-        rewritten, fixed, known, broken = 0, 0, 0, 0.0
+        rewritten, known, fixed, broken = 0, 0, 0, 0.0
         for found, j, p in zip(candidates, judged, p_fail, strict=True):
             chosen = choose([c for c, _ in found], gains)
             if chosen is None:
                 continue
-            does = bool(table.met[next(row for c, row in found if c is chosen)])
+            does = next(met for c, met in found if c is chosen)
             rewritten += 1
             known += j.fails and j.want is not None
             fixed += j.fails and does
@@ -277,13 +335,6 @@ def _operating_point(
         if figures["harm"] <= config.harm_allowed:
             return gains, figures
     return dict.fromkeys(SPACES, 1.0), {**figures, "gain_threshold": 1.0}
-
-
-def _p_fail_of_turns(table: _CandidateTable) -> np.ndarray:
-    """Calibrated out-of-fold probability of failing per turn, shape (turns,); 1 where a turn has no candidate."""
-    p_fail = np.ones(table.turns)
-    p_fail[table.turn] = table.features[:, CANDIDATE_FEATURES.index("p_fail")]
-    return p_fail
 
 
 def _worth_rescoring(p_fail: np.ndarray, config: FittingConfig) -> np.ndarray:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from rewrite.decision import SPACES, Candidate, Decider, Decision, choose, expected_gain
+from rewrite.cascade import ALWAYS
+from rewrite.decision import SPACES, Candidate, Decider, Decision, Space, choose, expected_gain
 from rewrite.features import (
     CANDIDATE_FEATURES,
     CHEAP_FEATURES,
@@ -30,10 +31,13 @@ SEARCHED = 6
 """Members that the trie search proposes."""
 
 SIFTED = 24
-"""Candidates that are rescored under the generator."""
+"""Candidates that are rescored under the generator, at most ..."""
+
+REACH = 0.05
+"""... of those worth at least this share of the best one's worth: the others are next to never chosen."""
 
 SIFTED_BARE = 16
-"""Candidates that are judged where there is no generator: more would only be more to go wrong."""
+"""Candidates that are judged where the generator is not asked: more would only be more to go wrong."""
 
 SEARCH_FORWARDS = 2
 """Decoder forwards that one search may spend."""
@@ -86,10 +90,18 @@ class Scorer:
         return Considered(turn, query, own, neighbours, features)
 
     def propose(self, considered: Considered, p_fail: float) -> None:
-        """Candidates with their cheap features, for turns that may well fail."""
+        """Candidates that are found without the generator, with their cheap features, for turns that may well fail."""
         c = considered
-        c.proposals = self._proposer.propose(c.query, c.own, c.neighbours, self._searched(c))
+        c.proposals = self._proposer.propose(c.query, c.own, c.neighbours)
         self.describe(c, p_fail)
+
+    def search(self, considered: Considered, p_fail: float) -> None:
+        """Add what the generator finds in the global space, last of the candidates."""
+        c, found = considered, self._searched(considered)
+        before = len(c.proposals)
+        c.proposals = self._proposer.propose(c.query, c.own, c.neighbours, found)
+        if len(c.proposals) > before:
+            self.describe(c, p_fail)
 
     def describe(self, considered: Considered, p_fail: float) -> None:
         """CHEAP_FEATURES of the proposals that are there."""
@@ -99,18 +111,33 @@ class Scorer:
             c.turn, c.query, c.proposals, self.knowledge, c.own, self._words, self.ngrams, p_fail, log_probs
         )
 
+    def unasked(self, considered: Considered, worth: np.ndarray) -> tuple[Considered, np.ndarray]:
+        """A copy with the candidates of most worth, shape (N,), and their worth; nothing is known of the generator."""
+        c, rows = considered, best_rows(worth, SIFTED_BARE)
+        proposals = [c.proposals[row] for row in rows]
+        unknown = np.full((len(rows), len(CANDIDATE_FEATURES) - len(CHEAP_FEATURES)), np.nan)
+        return replace(c, proposals=proposals, features=np.hstack([c.features[rows], unknown])), worth[rows]
+
     def rescore(self, considered: Considered, worth: np.ndarray) -> None:
-        """Keep the candidates of most worth, shape (N,), and score them under the generator in both directions."""
+        """Keep the candidates of most worth, and score them under the generator in both directions.
+
+        Args:
+            worth: of the candidates that `propose` found, shape (N,); those that `search` added after them are kept.
+        """
         c = considered
-        sifted = best_rows(worth, SIFTED if self.generator is not None else SIFTED_BARE)
-        c.proposals = [c.proposals[row] for row in sifted]
+        if self.generator is None:
+            bare, _ = self.unasked(c, worth)
+            c.proposals, c.features = bare.proposals, bare.features
+            return
+        kept = np.append(contenders(worth), np.arange(len(worth), len(c.proposals)))
+        c.proposals = [c.proposals[row] for row in kept]
         texts = [p.text for p in c.proposals]
-        forward, channel, copy = np.full(len(texts), np.nan), np.full(len(texts), np.nan), np.nan
-        if self.generator is not None and texts:
+        forward, channel, copy = np.zeros(0), np.zeros(0), np.nan
+        if texts:
             forward = self.generator.score(self._encoded(self.generator, c), texts)
             scores = self.generator.log_probs("channel", [*texts, c.query], [c.query] * (len(texts) + 1))
             channel, copy = scores[:-1], float(scores[-1])
-        c.features = np.hstack([c.features[sifted], model_features(c.query, texts, forward, channel, copy)])
+        c.features = np.hstack([c.features[kept], model_features(c.query, texts, forward, channel, copy)])
 
     def _searched(self, considered: Considered) -> list[str]:
         if self.generator is None or self.trie is None:
@@ -126,6 +153,13 @@ class Scorer:
         if last is None or last[0] != key:
             last = self._last = key, generator.encode(*key)
         return last[1]
+
+
+def contenders(worth: np.ndarray) -> np.ndarray:
+    """Rows of the candidates that are rescored, in their order: at most SIFTED, none far below the best one."""
+    rows = best_rows(worth, SIFTED)
+    best: float = worth.max(initial=0.0)
+    return np.asarray(rows[worth[rows] >= REACH * best])
 
 
 def best_rows(scores: np.ndarray, limit: int) -> np.ndarray:
@@ -177,9 +211,7 @@ class Rewriter:
         likely_fine = p_fail < self.decider.thresholds.p_fail
         if likely_fine and not explain:
             return Decision(None, None, 1.0 - p_fail, "likely_fine", p_fail)
-        self.scorer.propose(considered, p_fail)
-        self.scorer.rescore(considered, self.decider.sift(considered.features))
-        candidates = self._candidates(considered, p_fail)
+        candidates = self._judged(considered, p_fail)
         chosen = None if likely_fine else choose(candidates, self.decider.thresholds.gain)
         if chosen is None:
             reason = "likely_fine" if likely_fine else self._why_not(candidates)
@@ -224,16 +256,29 @@ class Rewriter:
             found |= {"text_success_rate": known.success_rate, "text_success_lower": known.success_lower}
         return found
 
-    def _candidates(self, considered: Considered, p_fail: float) -> tuple[Candidate, ...]:
-        """Scored candidates, best first."""
+    def _judged(self, considered: Considered, p_fail: float) -> tuple[Candidate, ...]:
+        """Scored candidates, best first: by the cheap trees alone where the generator would change nothing."""
+        scorer, decider = self.scorer, self.decider
+        scorer.propose(considered, p_fail)
+        worth = decider.sift(considered.features)
+        if decider.thresholds.ask != ALWAYS:
+            bare, kept = scorer.unasked(considered, worth)
+            candidates = self._candidates(bare, p_fail, decider.p_right_unasked(kept, spaces_of(bare.proposals)))
+            if not decider.thresholds.ask.holds(c.gain for c in candidates):
+                return candidates
+        scorer.search(considered, p_fail)
+        scorer.rescore(considered, worth)
+        p_right = decider.p_right(considered.features, spaces_of(considered.proposals))
+        return self._candidates(considered, p_fail, p_right)
+
+    def _candidates(self, considered: Considered, p_fail: float, p_right: np.ndarray) -> tuple[Candidate, ...]:
+        """The candidates, best first."""
         features, proposals = considered.features, considered.proposals
-        spaces = [SPACES[p.space == "global"] for p in proposals]
-        p_right = self.decider.p_right(features, spaces)
         gain = expected_gain(p_fail, p_right, features[:, CANDIDATE_FEATURES.index("reading_agrees")])
         candidates = [
             Candidate(
                 p.text,
-                spaces[row],
+                SPACES[p.space == "global"],
                 tuple(p.sources),
                 float(p_right[row]),
                 float(gain[row]),
@@ -243,3 +288,8 @@ class Rewriter:
             for row, p in enumerate(proposals)
         ]
         return tuple(sorted(candidates, key=lambda c: (-c.gain, -c.p_right, c.text)))
+
+
+def spaces_of(proposals: Sequence[Proposal]) -> list[Space]:
+    """Which space each is of."""
+    return [SPACES[p.space == "global"] for p in proposals]

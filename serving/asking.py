@@ -113,18 +113,27 @@ class OnceScorer:
         return copy.copy(self._memo.once(Step("consider"), lambda: self._scorer.consider(turn, query)))
 
     def propose(self, considered: Any, p_fail: float) -> None:
-        """As the scorer's. Of the turn's confidences the candidates' features know `p_fail` alone."""
-        key = replace(_plain(considered.turn, considered.own), asr_confidence=None, nlu_confidence=None, device=None)
+        """As the scorer's."""
+        self._kept_step("propose", considered, p_fail)
+
+    def search(self, considered: Any, p_fail: float) -> None:
+        """As the scorer's."""
+        self._kept_step("search", considered, p_fail)
+
+    def _kept_step(self, name: str, considered: Any, p_fail: float) -> None:
+        """Candidates with their features. Of the turn's confidences these know `p_fail` alone."""
+        plain = replace(_plain(considered.turn, considered.own), asr_confidence=None, nlu_confidence=None, device=None)
+        key = Step(name, plain)
 
         def made() -> tuple[Any, Any]:
             known = self._kept.proposed.get(key)
             if known is None:
-                self._scorer.propose(considered, p_fail)
+                getattr(self._scorer, name)(considered, p_fail)
                 known = considered.proposals, considered.features
                 self._kept.proposed.put(key, known)
             return known
 
-        proposals, features = self._memo.once(Step("propose"), made)
+        proposals, features = self._memo.once(Step(name), made)
         considered.proposals, considered.features = list(proposals), features.copy()
         considered.features[:, CHEAP_FEATURES.index("p_fail")] = p_fail
 

@@ -74,6 +74,7 @@ def rank(
     considered = [scorer.consider(Turn(q, turns=t), q) for q, t in zip(task.queries, earlier, strict=True)]
     for c in considered:
         scorer.propose(c, 1.0)
+        scorer.search(c, 1.0)
         advance()
     without = [
         replace(c, proposals=[p for p in c.proposals if p.text != m])

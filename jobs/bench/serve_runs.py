@@ -14,10 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from jobs.bench.cpu_time import cpu_s
 from jobs.bench.serve_load import Load, summary
 from jobs.bench.serve_mix import Asker, Mix
 
-HEADER = "system     rate  served/s   p50 ms   p99 ms  refused  model"
+HEADER = "system     rate  served/s   p50 ms   p99 ms  refused  model  cpu ms"
 STARTING_S = 180.0
 
 
@@ -40,12 +41,19 @@ def rows(wanted: Settings) -> Iterator[dict[str, Any]]:
     for system, rates in (("reprise", wanted.rates), ("generate", wanted.reference_rates)):
         if not rates:
             continue
-        with _serving(system, wanted) as port:
+        with _serving(system, wanted) as (port, pid):
             asker = Asker(wanted.bundle, _mix(wanted), wanted.seed)
             if system == "reprise":  # what was asked before costs the reference as much as what was not
                 asyncio.run(_warmed(port, asker))
             for rate in sorted(set(rates)):
-                yield {"system": system, **asyncio.run(_loaded(port, asker, rate, wanted))}
+                before = cpu_s(pid)
+                row = asyncio.run(_loaded(port, asker, rate, wanted))
+                yield {"system": system, **row, "cpu_ms_per_request": _each_ms(before, cpu_s(pid), row["requests"])}
+
+
+def _each_ms(before_s: float | None, after_s: float | None, requests: int) -> float | None:
+    """CPU time of the service for one request, served or refused, ms; None where it cannot be read."""
+    return None if before_s is None or after_s is None else round(1000 * (after_s - before_s) / requests, 2)
 
 
 def _mix(wanted: Settings) -> Mix:
@@ -75,8 +83,8 @@ async def _loaded(port: int, asker: Asker, rate: float, wanted: Settings) -> dic
 
 
 @contextmanager
-def _serving(system: str, wanted: Settings) -> Iterator[int]:
-    """A service in a process of its own; yields its port once it is ready."""
+def _serving(system: str, wanted: Settings) -> Iterator[tuple[int, int]]:
+    """A service in a process of its own; yields its port and process id once it is ready."""
     with tempfile.TemporaryDirectory() as state:
         root = Path(__file__).parents[2]
         command = [sys.executable, "-m", "jobs.bench.serve_target", system, str(wanted.bundle.resolve()), state]
@@ -90,7 +98,7 @@ def _serving(system: str, wanted: Settings) -> Iterator[int]:
             env={**os.environ, "PYTHONPATH": paths},
         ) as process:
             try:
-                yield _port(process)
+                yield _port(process), process.pid
             finally:
                 process.terminate()
                 process.wait(60)
@@ -119,7 +127,9 @@ def line(row: dict[str, Any]) -> str:
     """A row as text."""
     p50, p99 = (f"{row[key]:8.1f}" if row[key] is not None else "       -" for key in ("p50_ms", "p99_ms"))
     rate, served = f"{row['rate']:6.1f}", f"{row['served_per_s']:8.1f}"
-    return f"{row['system']:9} {rate} {served}  {p50} {p99}  {row['refused_share']:7.3f} {row['model_share']:6.2f}"
+    cpu = "      -" if row["cpu_ms_per_request"] is None else f"{row['cpu_ms_per_request']:7.2f}"
+    shares = f"{row['refused_share']:7.3f} {row['model_share']:6.2f}"
+    return f"{row['system']:9} {rate} {served}  {p50} {p99}  {shares} {cpu}"
 
 
 def machine() -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rewrite.cascade import Zone
 from rewrite.decision import LIKELY, Calibration, Candidate, Decider, Thresholds, choose, expected_gain
 from rewrite.features import CANDIDATE_FEATURES, CHEAP_FEATURES, TURN_FEATURES
 from rewrite.guards import Barrier
@@ -94,8 +95,9 @@ def decider() -> Decider:
         booster(len(CHEAP_FEATURES), 1),
         booster(len(CANDIDATE_FEATURES), 2),
         Calibration((0.1, 0.4, 0.9), (0.0, 0.3, 0.95)),
+        {"personal": Calibration((0.1, 0.7), (0.0, 0.6)), "global": Calibration((0.2, 0.9), (0.1, 0.8))},
         {"personal": Calibration((0.2, 0.8), (0.1, 0.9)), "global": Calibration()},
-        Thresholds(0.125, {"personal": 0.1, "global": 1 / 3}),
+        Thresholds(0.125, {"personal": 0.1, "global": 1 / 3}, Zone(-0.1, 2 / 3)),
         {"play": 0.1, "größe": 0.2},
     )
 
@@ -112,6 +114,10 @@ def test_what_is_saved_predicts_the_same_when_loaded(decider: Decider, tmp_path:
     cheap = rows[:, : len(CHEAP_FEATURES)]
     np.testing.assert_array_equal(decider.sift(cheap), loaded.sift(cheap))
     np.testing.assert_array_equal(decider.p_right(rows, spaces), loaded.p_right(rows, spaces))  # type: ignore[arg-type]
+    worth = decider.sift(cheap)
+    unasked = decider.p_right_unasked(worth, spaces)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(unasked, loaded.p_right_unasked(worth, spaces))  # type: ignore[arg-type]
+    assert len(set(unasked)) > 10
     assert len(set(loaded.p_fail(turns))) > 10
     assert loaded.thresholds == decider.thresholds
     assert loaded.intent_defect_rates == decider.intent_defect_rates
