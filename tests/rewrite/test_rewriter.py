@@ -3,10 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from rewrite.cascade import ALWAYS, NEVER, Zone
 from rewrite.decision import REASONS, Decision
-from rewrite.rewriter import Rewriter
+from rewrite.rewriter import SIFTED, SIFTED_BARE, Rewriter, contenders
 from rewrite.text import normalise
 from rewrite.turn import Reading, Turn
 from tests.rewrite.world import SONGS, reading, tiny_generator, turn_rows
@@ -110,6 +112,40 @@ def test_explaining_a_turn_does_not_change_what_is_decided(rewriter: Rewriter, t
         assert gains == sorted(gains, reverse=True)
 
 
+def asking(bundle: Path, zone: Zone) -> Rewriter:
+    """The bundle's rewriter, the generator asked in this zone."""
+    made = Rewriter.load(bundle)
+    made.decider.thresholds = replace(made.decider.thresholds, ask=zone)
+    return made
+
+
+def test_outside_the_zone_the_generator_is_not_run_and_the_sure_ones_are_rewritten(bundle: Path) -> None:
+    never = asking(bundle, NEVER)
+    never.scorer.generator = object()  # type: ignore[assignment]  # whoever runs it now, fails
+    for meant, misheard in SONGS.items():
+        found = never.rewrite_turn(heard(misheard))
+        assert found.text == meant
+        assert {str(c.features["channel"]) for c in found.candidates} == {"nan"}
+        assert len(found.candidates) <= SIFTED_BARE
+
+
+def test_inside_the_zone_every_candidate_is_scored(bundle: Path, turns: list[Turn]) -> None:
+    always = asking(bundle, ALWAYS)
+    explained = [c for turn in turns for c in always.rewrite_turn(turn, explain=True).candidates]
+    assert explained
+    assert "nan" not in {str(c.features["channel"]) for c in explained}
+
+
+def test_whether_a_turn_is_asked_about_depends_on_it_alone(bundle: Path, turns: list[Turn]) -> None:
+    unasked = asking(bundle, NEVER)
+    best = sorted(max((c.gain for c in d.candidates), default=-1.0) for d in unasked.rewrite_batch(turns))
+    some = asking(bundle, Zone(best[len(best) // 4], best[3 * len(best) // 4]))
+    alone = [some.rewrite_turn(turn, explain=True) for turn in turns]
+    scored = {str(c.features["channel"]) == "nan" for d in alone for c in d.candidates[:1]}
+    assert scored == {True, False}  # both ways are gone
+    assert answers(some.rewrite_batch(turns[::-1]))[::-1] == answers([some.rewrite_turn(turn) for turn in turns])
+
+
 def test_keyword_and_turn_forms_agree(rewriter: Rewriter) -> None:
     turn = heard("play silly river", "u05", turns=("stop",), gap_s=5.0)
     by_name = rewriter.rewrite(turn.utterance, "u05", ["stop"], gap_s=5.0, asr_confidence=0.4, reading=turn.reading)
@@ -149,3 +185,10 @@ def test_the_evidence_of_a_pair_is_what_was_mined(rewriter: Rewriter) -> None:
     assert (found["pair_lower_bound"], found["text_success_lower"]) == (0.7, 0.8)
     assert "pair_lower_bound" not in rewriter.evidence("play alien bridges", "stop")
     assert rewriter.evidence("play alien bridges", "nobody says this") == {}
+
+
+def test_contenders_are_the_best_and_none_far_below() -> None:
+    assert contenders(np.array([0.5, 0.01, 0.4, 0.03])).tolist() == [0, 2, 3]
+    assert contenders(np.linspace(0.9, 1.0, 100)).tolist() == list(range(100 - SIFTED, 100))
+    assert contenders(np.zeros(0)).tolist() == []
+    assert contenders(np.zeros(2)).tolist() == [0, 1]

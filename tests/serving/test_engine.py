@@ -1,13 +1,17 @@
 """The engine over a real, tiny bundle: the rewriter's answers, whatever is cached, batched, blocked or forgotten."""
 
+import copy
 import itertools
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from rewrite.cascade import NEVER, Zone
 from rewrite.rewriter import Rewriter
 from rewrite.turn import Reading, Turn
 from serving.engine import BundleEngine, open_bundle
@@ -105,6 +109,24 @@ def test_what_was_asked_once_is_answered_without_the_model(engine: BundleEngine,
 
     engine.compute = never  # type: ignore[method-assign]
     assert told(decided(engine, [turn])) == told([rewriter.rewrite_turn(turn)])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_turns_outside_the_zone_are_decided_without_the_model(
+    share: float, engine: BundleEngine, rewriter: Rewriter
+) -> None:
+    asked = turns()
+    gains = [c.gain for turn in asked for c in rewriter.rewrite_turn(turn, explain=True).candidates[:1]]
+    zone = Zone(float(np.quantile(gains, 1 - share)), 1.0) if share else NEVER
+    ran = []
+    compute = engine.compute
+    engine.compute = lambda needs: (ran.append(len(needs)), compute(needs))[1]  # type: ignore[method-assign]
+    here = copy.copy(rewriter)
+    here.decider = copy.copy(rewriter.decider)
+    for decider in (here.decider, engine._decider):
+        decider.thresholds = replace(decider.thresholds, ask=zone)
+    assert told(decided(engine, asked)) == told([here.rewrite_turn(turn) for turn in asked])
+    assert bool(ran) == bool(share)
 
 
 def test_look_up_sources_are_scored_ahead_of_need(engine: BundleEngine) -> None:
