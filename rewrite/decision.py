@@ -82,12 +82,13 @@ class Calibration:
 @dataclass(frozen=True)
 class Thresholds:
     """Operating point: turns below `p_fail` are not looked at; a rewrite needs a gain above its space's threshold;
-    turns in the zone `ask` are put to the generator.
+    turns in the zone `ask` are put to the generator, which is let `search`, too, if that finds what nothing else does.
     """
 
     p_fail: float = 0.1
     gain: Mapping[str, float] = field(default_factory=lambda: {"personal": 1.0, "global": 1.0})
     ask: Zone = ALWAYS
+    search: bool = True
 
 
 class Decider:
@@ -225,8 +226,9 @@ def _calibrated(by_space: Mapping[str, Calibration], raw: np.ndarray, spaces: Se
 
 
 def _thresholds(settings: Mapping[str, Any]) -> Thresholds:
-    # bundles from before the zone ask always
-    return Thresholds(settings["p_fail"], settings["gain"], Zone(**settings.get("ask", {})))
+    # bundles from before there was a zone always ask and search
+    ask, search = Zone(**settings.get("ask", {})), settings.get("search", True)
+    return Thresholds(settings["p_fail"], settings["gain"], ask, search)
 
 
 def _calibration(settings: Mapping[str, Any]) -> Calibration:

@@ -9,7 +9,7 @@ as it did.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import lightgbm
 import numpy as np
@@ -73,7 +73,7 @@ class Judged:
 @dataclass(frozen=True)
 class FittingConfig:
     """How the decision is fitted; `harm_allowed` is the share of good turns that may be rewritten wrong, `lost_allowed`
-    that of the cured defects which may be lost by not asking the generator.
+    that of the cured defects which may be lost by not asking the generator, or by not letting it search.
     """
 
     harm_allowed: float = 0.002
@@ -132,7 +132,8 @@ def fit(
     chosen, of, failed = [considered[r] for r in rows], [judged[r] for r in rows], signals[rows]
     for c, p in zip(chosen, p_fail[rows], strict=True):
         scorer.propose(c, float(p))
-    sieve = _sift(chosen, of, folds[rows], failed, p_fail[rows], scorer, config, progress)
+    search = _search_pays(chosen, of, p_fail[rows], scorer, config)
+    sieve = _sift(chosen, of, folds[rows], failed, p_fail[rows] if search else None, scorer, config, progress)
     table = _CandidateTable.of(chosen, of, folds[rows], failed, config.guards)
     raw_right = out_of_fold(table.features, table.right, table.fold, config.trees, table.weight)
     right_calibration = table.calibrations(raw_right)
@@ -151,7 +152,7 @@ def fit(
         fail_calibration,
         sieve.calibration,
         right_calibration,
-        Thresholds(config.least_p_fail, thresholds, ask),
+        Thresholds(config.least_p_fail, thresholds, ask, search),
         scorer.intent_defect_rates,
         config.guards,
     )
@@ -174,17 +175,40 @@ class _Sieve:
     unasked: _Found
 
 
+def _search_pays(
+    considered: Sequence[Considered],
+    judged: Sequence[Judged],
+    p_fail: np.ndarray,
+    scorer: Scorer,
+    config: FittingConfig,
+) -> bool:
+    """Whether more than `lost_allowed` of what users wanted is found by the generator's search alone."""
+    before, after = 0, 0
+    for c, j, p in zip(considered, judged, p_fail, strict=True):
+        if scorer.generator is None or not j.fails or j.want is None:
+            continue
+        searched = replace(c)
+        scorer.search(searched, float(p))
+        before += any(j.want.met_by(p.text, p.reading) for p in c.proposals)
+        after += any(j.want.met_by(p.text, p.reading) for p in searched.proposals)
+    return after - before > config.lost_allowed * after
+
+
 def _sift(
     considered: Sequence[Considered],
     judged: Sequence[Judged],
     folds: np.ndarray,
     p_failed: np.ndarray,
-    p_fail: np.ndarray,
+    searched_p_fail: np.ndarray | None,
     scorer: Scorer,
     config: FittingConfig,
     progress: Callable[[int, int], None],
 ) -> _Sieve:
-    """Fit the sieve on the cheap features, and rescore what it lets through, judged out of fold."""
+    """Fit the sieve on the cheap features, and rescore what it lets through, judged out of fold.
+
+    Args:
+        searched_p_fail: probability that each turn fails, shape (turns,); None where the generator is not let search.
+    """
     table = _CandidateTable.of(considered, judged, folds, p_failed)
     raw = out_of_fold(table.features, table.right, table.fold, config.trees, table.weight)
     calibration = table.calibrations(raw)
@@ -195,7 +219,8 @@ def _sift(
         unasked, best = scorer.unasked(c, worth)
         bare.append(unasked)
         kept.append(best)
-        scorer.search(c, float(p_fail[row]))
+        if searched_p_fail is not None:
+            scorer.search(c, float(searched_p_fail[row]))
         scorer.rescore(c, worth)
         progress(row + 1, len(considered))
     few = _CandidateTable.of(bare, judged, folds, p_failed, config.guards)

@@ -97,8 +97,9 @@ class Scorer:
 
     def search(self, considered: Considered, p_fail: float) -> None:
         """Add what the generator finds in the global space, last of the candidates."""
-        c, found = considered, self._searched(considered)
-        before = len(c.proposals)
+        c, found, before = considered, self._searched(considered), len(considered.proposals)
+        if not found:
+            return
         c.proposals = self._proposer.propose(c.query, c.own, c.neighbours, found)
         if len(c.proposals) > before:
             self.describe(c, p_fail)
@@ -266,7 +267,8 @@ class Rewriter:
             candidates = self._candidates(bare, p_fail, decider.p_right_unasked(kept, spaces_of(bare.proposals)))
             if not decider.thresholds.ask.holds(c.gain for c in candidates):
                 return candidates
-        scorer.search(considered, p_fail)
+        if decider.thresholds.search:
+            scorer.search(considered, p_fail)
         scorer.rescore(considered, worth)
         p_right = decider.p_right(considered.features, spaces_of(considered.proposals))
         return self._candidates(considered, p_fail, p_right)

@@ -136,6 +136,14 @@ def test_inside_the_zone_every_candidate_is_scored(bundle: Path, turns: list[Tur
     assert "nan" not in {str(c.features["channel"]) for c in explained}
 
 
+def test_a_bundle_that_search_gives_nothing_does_not_search(bundle: Path, turns: list[Turn]) -> None:
+    always = asking(bundle, ALWAYS)
+    for search in (True, False):
+        always.decider.thresholds = replace(always.decider.thresholds, search=search)
+        decided = [always.rewrite_turn(turn, explain=True) for turn in turns]
+        assert any("search" in c.sources for d in decided for c in d.candidates) == search
+
+
 def test_whether_a_turn_is_asked_about_depends_on_it_alone(bundle: Path, turns: list[Turn]) -> None:
     unasked = asking(bundle, NEVER)
     best = sorted(max((c.gain for c in d.candidates), default=-1.0) for d in unasked.rewrite_batch(turns))

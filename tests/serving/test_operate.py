@@ -1,10 +1,12 @@
 """The operator's levers, and what the service does when its disk or its bundle is bad."""
 
 import logging
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import structlog
 
@@ -186,6 +188,43 @@ def test_a_new_champion_comes_into_force_and_goes_again(tmp_path: Path) -> None:
         assert running.service.holder.current.bundle_id == second, "a bundle that was named is pinned"
         assert running.client.post("/admin/reload", headers=operator).json()["bundle"] == first
         assert running.client.post("/admin/reload", json={"bundle": "none"}, headers=operator).status_code == 404
+
+
+def test_a_rollback_under_load_takes_less_than_a_second_and_no_turn_fails(tmp_path: Path) -> None:
+    root = tmp_path / "registry"
+    first = publish(root, Rules("", {"a": "first"}))
+    second = publish(root, Rules("", {"a": "second"}))
+    secret, line = new_key("admin", "operator")
+    use, use_line = new_key("use", "assistant")
+    (tmp_path / "keys").write_text(line + use_line)
+    with following(root, tmp_path / "state", keys=tmp_path / "keys") as running:
+        assert running.service.holder.current.bundle_id == second
+        seen: list[tuple[int, str, float]] = []
+        done = threading.Event()
+
+        def ask() -> None:
+            with httpx.Client(base_url=running.url, headers={"x-api-key": use}) as client:
+                while not done.is_set():
+                    asked = time.monotonic()
+                    answer = client.post("/v1/rewrite", json={"utterance": "a"})
+                    seen.append((answer.status_code, answer.json().get("bundle", ""), asked))
+
+        askers = [threading.Thread(target=ask) for _ in range(4)]
+        for asker in askers:
+            asker.start()
+        time.sleep(0.3)
+        began = time.monotonic()
+        answer = running.client.post("/admin/rollback", headers={"authorization": f"Bearer {secret}"})
+        took = time.monotonic() - began
+        time.sleep(0.3)
+        done.set()
+        for asker in askers:
+            asker.join()
+    assert answer.json() == {"bundle": first, "previous": second}
+    assert took < 1.0
+    assert {status for status, _, _ in seen} == {200}
+    assert second in {bundle for _, bundle, asked in seen if asked < began}
+    assert {bundle for _, bundle, asked in seen if asked > began + took} == {first}
 
 
 def test_a_bad_bundle_changes_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,62 @@
+"""What fitting settles about the generator: where it is asked, and whether it is let search."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rewrite.cascade import NEVER, Zone
+from rewrite.decision import Candidate
+from rewrite.fitting import FittingConfig, Judged, Want, _search_pays, _zone
+from rewrite.propose import Proposal
+from rewrite.rewriter import Considered
+from rewrite.spaces import Own
+from rewrite.turn import Reading, Turn
+
+
+class Finder:
+    """A scorer whose search adds one text."""
+
+    def __init__(self, found: str, generator: object | None = object()) -> None:
+        self.generator = generator
+        self._found = found
+
+    def search(self, considered: Considered, p_fail: float) -> None:
+        considered.proposals = [*considered.proposals, Proposal(self._found, Reading(), "global")]
+
+
+def considered(*texts: str) -> Considered:
+    return Considered(Turn("q"), "q", Own(), [], [], [Proposal(text, Reading(), "global") for text in texts])
+
+
+def judged(wanted: str, p_signals: float = 0.9) -> Judged:
+    return Judged(Turn("q"), p_signals, Want(wanted, Reading()))
+
+
+@pytest.mark.parametrize(
+    ("searched", "wanted", "p_signals", "pays"),
+    [("b", "b", 0.9, True), ("b", "a", 0.9, False), ("c", "b", 0.9, False), ("b", "b", 0.1, False)],
+)
+def test_search_pays_where_it_finds_what_was_wanted_and_nothing_else_did(
+    searched: str, wanted: str, p_signals: float, pays: bool
+) -> None:
+    turns = [considered("a", "x")]
+    scorer: Any = Finder(searched)
+    assert _search_pays(turns, [judged(wanted, p_signals)], np.ones(1), scorer, FittingConfig()) == pays
+    assert [p.text for p in turns[0].proposals] == ["a", "x"]
+    blind: Any = Finder(searched, None)
+    assert not _search_pays(turns, [judged(wanted, p_signals)], np.ones(1), blind, FittingConfig())
+
+
+def found(**gains: float) -> list[tuple[Candidate, bool]]:
+    return [(Candidate(text, "global", (), gain, gain), False) for text, gain in gains.items()]
+
+
+def test_the_generator_is_asked_where_it_turns_the_choice() -> None:
+    unasked = [found(a=0.0), found(a=0.3, b=0.2), found(a=0.5, b=0.4), found(a=0.9, b=0.1), []]
+    same = [found(a=0.0), found(a=0.4, b=0.2), found(a=0.6, b=0.1), found(a=0.9, b=0.2), []]
+    turned = [found(a=0.0), found(a=0.1, b=0.8), found(a=0.0, b=0.7), found(a=0.9, b=0.2), []]
+    assert _zone(same, unasked, FittingConfig()) == NEVER
+    assert _zone(turned, unasked, FittingConfig()) == Zone(0.3, 0.5)
+    found_only = [found(a=0.9), *same[1:]]
+    assert _zone(found_only, unasked, FittingConfig()) == Zone(0.0, 0.0)
