@@ -82,13 +82,15 @@ class Calibration:
 @dataclass(frozen=True)
 class Thresholds:
     """Operating point: turns below `p_fail` are not looked at; a rewrite needs a gain above its space's threshold;
-    turns in the zone `ask` are put to the generator, which is let `search`, too, if that finds what nothing else does.
+    turns in the zone `ask` are put to the generator, which is let `search`, too, if that finds what nothing else does,
+    and rescores the candidates worth at least the share `reach` of the best one's worth.
     """
 
     p_fail: float = 0.1
     gain: Mapping[str, float] = field(default_factory=lambda: {"personal": 1.0, "global": 1.0})
     ask: Zone = ALWAYS
     search: bool = True
+    reach: float = 0.0
 
 
 class Decider:
@@ -226,9 +228,8 @@ def _calibrated(by_space: Mapping[str, Calibration], raw: np.ndarray, spaces: Se
 
 
 def _thresholds(settings: Mapping[str, Any]) -> Thresholds:
-    # bundles from before there was a zone always ask and search
-    ask, search = Zone(**settings.get("ask", {})), settings.get("search", True)
-    return Thresholds(settings["p_fail"], settings["gain"], ask, search)
+    # bundles from before there was a zone always ask
+    return Thresholds(**{**settings, "ask": Zone(**settings.get("ask", {}))})
 
 
 def _calibration(settings: Mapping[str, Any]) -> Calibration:

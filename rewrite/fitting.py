@@ -10,6 +10,7 @@ as it did.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import lightgbm
 import numpy as np
@@ -18,13 +19,16 @@ from rewrite.cascade import ALWAYS, Zone, narrowest
 from rewrite.decision import SPACES, Calibration, Candidate, Decider, Space, Thresholds, choose, expected_gain
 from rewrite.features import CANDIDATE_FEATURES
 from rewrite.guards import Barrier, Guards
-from rewrite.rewriter import Considered, Scorer
+from rewrite.rewriter import Considered, Scorer, contenders
 from rewrite.text import normalise
 from rewrite.trees import TreesConfig, calibrate, folds_by, out_of_fold, train
 from rewrite.turn import Reading, Turn
 
 LEAST_GAIN = 0.02
 """Below this a rewrite is a guess, also where the turn surely fails."""
+
+REACHES = (0.1, 0.05, 0.02, 0.01, 0.0)
+"""Shares of the best candidate's worth that others may need to be rescored."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ class Judged:
 @dataclass(frozen=True)
 class FittingConfig:
     """How the decision is fitted; `harm_allowed` is the share of good turns that may be rewritten wrong, `lost_allowed`
-    that of the cured defects which may be lost by not asking the generator, or by not letting it search.
+    that of the cured defects which may be lost by not asking the generator, by not letting it search, or by
+    not asking it about candidates far below the best: by each.
     """
 
     harm_allowed: float = 0.002
@@ -134,10 +139,13 @@ def fit(
         scorer.propose(c, float(p))
     search = _search_pays(chosen, of, p_fail[rows], scorer, config)
     sieve = _sift(chosen, of, folds[rows], failed, p_fail[rows] if search else None, scorer, config, progress)
-    table = _CandidateTable.of(chosen, of, folds[rows], failed, config.guards)
-    raw_right = out_of_fold(table.features, table.right, table.fold, config.trees, table.weight)
-    right_calibration = table.calibrations(raw_right)
-    asked = table.candidates(table.probabilities(right_calibration, raw_right))
+    judge = partial(_judge, chosen, of, folds[rows], failed, config)
+    table, right_calibration, asked = judge()
+    reach = 0.0 if scorer.generator is None else _reach(asked, sieve.worth, config)
+    if reach:
+        for c, worth in zip(chosen, sieve.worth, strict=True):
+            scorer.narrow(c, np.flatnonzero(_shares(worth) >= reach))
+        table, right_calibration, asked = judge()
     # without a generator there is nothing to ask; what is decided is what was fitted
     ask = ALWAYS if scorer.generator is None else _zone(asked, sieve.unasked, config)
     held = [ask.holds(c.gain for c, _ in found) for found in sieve.unasked]
@@ -152,7 +160,7 @@ def fit(
         fail_calibration,
         sieve.calibration,
         right_calibration,
-        Thresholds(config.least_p_fail, thresholds, ask, search),
+        Thresholds(config.least_p_fail, thresholds, ask, search, reach),
         scorer.intent_defect_rates,
         config.guards,
     )
@@ -168,11 +176,15 @@ _Found = list[list[tuple[Candidate, bool]]]
 
 @dataclass(frozen=True)
 class _Sieve:
-    """The trees on the cheap features, their calibration by space, and what they say of each turn, out of fold."""
+    """The trees on the cheap features, their calibration by space, and what they say of each turn, out of fold.
+
+    `worth` is that of each turn's rescored candidates; infinite where the search found them.
+    """
 
     model: lightgbm.Booster
     calibration: dict[str, Calibration]
     unasked: _Found
+    worth: list[np.ndarray]
 
 
 def _search_pays(
@@ -213,19 +225,54 @@ def _sift(
     raw = out_of_fold(table.features, table.right, table.fold, config.trees, table.weight)
     calibration = table.calibrations(raw)
     edges = np.searchsorted(table.turn, np.arange(len(considered) + 1))
-    bare, kept = [], [np.zeros(0)]
+    bare, kept, rescored = [], [np.zeros(0)], []
     for row, c in enumerate(considered):
         worth = raw[edges[row] : edges[row + 1]]
-        unasked, best = scorer.unasked(c, worth)
-        bare.append(unasked)
+        plain, best = scorer.unasked(c, worth)
+        bare.append(plain)
         kept.append(best)
         if searched_p_fail is not None:
             scorer.search(c, float(searched_p_fail[row]))
         scorer.rescore(c, worth)
+        if scorer.generator is not None:
+            found = worth[contenders(worth)]
+            rescored.append(np.append(found, np.full(len(c.proposals) - len(found), np.inf)))
         progress(row + 1, len(considered))
     few = _CandidateTable.of(bare, judged, folds, p_failed, config.guards)
-    found = few.candidates(few.probabilities(calibration, np.concatenate(kept)))
-    return _Sieve(train(table.features, table.right, config.trees, table.weight), calibration, found)
+    unasked = few.candidates(few.probabilities(calibration, np.concatenate(kept)))
+    return _Sieve(train(table.features, table.right, config.trees, table.weight), calibration, unasked, rescored)
+
+
+def _judge(
+    considered: Sequence[Considered],
+    judged: Sequence[Judged],
+    folds: np.ndarray,
+    p_failed: np.ndarray,
+    config: FittingConfig,
+) -> "tuple[_CandidateTable, dict[str, Calibration], _Found]":
+    """The rescored candidates, the calibration of the trees on them by space, and what these say, out of fold."""
+    table = _CandidateTable.of(considered, judged, folds, p_failed, config.guards)
+    raw = out_of_fold(table.features, table.right, table.fold, config.trees, table.weight)
+    calibration = table.calibrations(raw)
+    return table, calibration, table.candidates(table.probabilities(calibration, raw))
+
+
+def _shares(worth: np.ndarray) -> np.ndarray:
+    """Of the best candidate's worth, which the search's finds have no part in, shape (N,)."""
+    return np.asarray(worth / max(worth[np.isfinite(worth)].max(initial=0.0), 1e-300))
+
+
+def _reach(asked: _Found, worth: Sequence[np.ndarray], config: FittingConfig) -> float:
+    """The largest of REACHES beyond which no more than `lost_allowed` of the expected cured defects is lost."""
+    gains: dict[str, float] = dict.fromkeys(SPACES, LEAST_GAIN)
+    chosen: list[tuple[float, float]] = []
+    for found, of in zip(asked, worth, strict=True):
+        best = choose([c for c, _ in found], gains)
+        if best is not None:
+            row = next(row for row, (c, _) in enumerate(found) if c is best)
+            chosen.append((float(_shares(of)[row]), best.gain))
+    allowed = config.lost_allowed * sum(gain for _, gain in chosen)
+    return next(r for r in REACHES if sum(gain for share, gain in chosen if share < r) <= allowed)
 
 
 @dataclass

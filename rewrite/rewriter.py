@@ -31,10 +31,7 @@ SEARCHED = 6
 """Members that the trie search proposes."""
 
 SIFTED = 24
-"""Candidates that are rescored under the generator, at most ..."""
-
-REACH = 0.05
-"""... of those worth at least this share of the best one's worth: the others are next to never chosen."""
+"""Candidates that are rescored under the generator, at most."""
 
 SIFTED_BARE = 16
 """Candidates that are judged where the generator is not asked: more would only be more to go wrong."""
@@ -119,18 +116,19 @@ class Scorer:
         unknown = np.full((len(rows), len(CANDIDATE_FEATURES) - len(CHEAP_FEATURES)), np.nan)
         return replace(c, proposals=proposals, features=np.hstack([c.features[rows], unknown])), worth[rows]
 
-    def rescore(self, considered: Considered, worth: np.ndarray) -> None:
+    def rescore(self, considered: Considered, worth: np.ndarray, reach: float = 0.0) -> None:
         """Keep the candidates of most worth, and score them under the generator in both directions.
 
         Args:
             worth: of the candidates that `propose` found, shape (N,); those that `search` added after them are kept.
+            reach: share of the best one's worth that a candidate needs.
         """
         c = considered
         if self.generator is None:
             bare, _ = self.unasked(c, worth)
             c.proposals, c.features = bare.proposals, bare.features
             return
-        kept = np.append(contenders(worth), np.arange(len(worth), len(c.proposals)))
+        kept = np.append(contenders(worth, reach), np.arange(len(worth), len(c.proposals)))
         c.proposals = [c.proposals[row] for row in kept]
         texts = [p.text for p in c.proposals]
         forward, channel, copy = np.zeros(0), np.zeros(0), np.nan
@@ -139,6 +137,17 @@ class Scorer:
             scores = self.generator.log_probs("channel", [*texts, c.query], [c.query] * (len(texts) + 1))
             channel, copy = scores[:-1], float(scores[-1])
         c.features = np.hstack([c.features[kept], model_features(c.query, texts, forward, channel, copy)])
+
+    def narrow(self, considered: Considered, keep: np.ndarray) -> None:
+        """Drop rescored candidates, as if they had never been: `keep` holds the rows of the others."""
+        c, cheap = considered, len(CHEAP_FEATURES)
+        forward, channel, margin = (
+            c.features[keep, CANDIDATE_FEATURES.index(name)] for name in ("forward", "channel", "copy_margin")
+        )
+        copy = float(channel[0] - margin[0]) if len(keep) else np.nan
+        c.proposals = [c.proposals[row] for row in keep]
+        scores = model_features(c.query, [p.text for p in c.proposals], forward, channel, copy)
+        c.features = np.hstack([c.features[keep, :cheap], scores])
 
     def _searched(self, considered: Considered) -> list[str]:
         if self.generator is None or self.trie is None:
@@ -156,11 +165,11 @@ class Scorer:
         return last[1]
 
 
-def contenders(worth: np.ndarray) -> np.ndarray:
-    """Rows of the candidates that are rescored, in their order: at most SIFTED, none far below the best one."""
+def contenders(worth: np.ndarray, reach: float = 0.0) -> np.ndarray:
+    """Rows of the candidates that are rescored, in their order: at most SIFTED, none beyond reach of the best one."""
     rows = best_rows(worth, SIFTED)
     best: float = worth.max(initial=0.0)
-    return np.asarray(rows[worth[rows] >= REACH * best])
+    return np.asarray(rows[worth[rows] >= reach * best])
 
 
 def best_rows(scores: np.ndarray, limit: int) -> np.ndarray:
@@ -269,7 +278,7 @@ class Rewriter:
                 return candidates
         if decider.thresholds.search:
             scorer.search(considered, p_fail)
-        scorer.rescore(considered, worth)
+        scorer.rescore(considered, worth, decider.thresholds.reach)
         p_right = decider.p_right(considered.features, spaces_of(considered.proposals))
         return self._candidates(considered, p_fail, p_right)
 

@@ -7,7 +7,7 @@ import pytest
 
 from rewrite.cascade import NEVER, Zone
 from rewrite.decision import Candidate
-from rewrite.fitting import FittingConfig, Judged, Want, _search_pays, _zone
+from rewrite.fitting import FittingConfig, Judged, Want, _reach, _search_pays, _shares, _zone
 from rewrite.propose import Proposal
 from rewrite.rewriter import Considered
 from rewrite.spaces import Own
@@ -60,3 +60,21 @@ def test_the_generator_is_asked_where_it_turns_the_choice() -> None:
     assert _zone(turned, unasked, FittingConfig()) == Zone(0.3, 0.5)
     found_only = [found(a=0.9), *same[1:]]
     assert _zone(found_only, unasked, FittingConfig()) == Zone(0.0, 0.0)
+
+
+def test_as_far_below_the_best_is_rescored_as_choices_come_from() -> None:
+    turns = [found(a=0.9, b=0.1), found(a=0.8, b=0.9), []]
+
+    def reach(second: float) -> float:
+        worth = [np.array([1.0, 0.5]), np.array([1.0, second]), np.zeros(0)]
+        return _reach(turns, worth, FittingConfig())
+
+    assert [reach(share) for share in (0.3, 0.07, 0.02, 0.015, 0.001, 0.0)] == [0.1, 0.05, 0.02, 0.01, 0.0, 0.0]
+    assert reach(np.inf) == 0.1  # found by the search: rescored whatever its worth
+    assert _reach(turns, [np.ones(2), np.array([1.0, 0.07]), np.zeros(0)], FittingConfig(lost_allowed=0.6)) == 0.1
+
+
+def test_the_finds_of_the_search_do_not_set_the_measure() -> None:
+    assert _shares(np.array([0.2, 0.1, np.inf])).tolist() == [1.0, 0.5, np.inf]
+    assert _shares(np.array([np.inf])).tolist() == [np.inf]
+    assert _shares(np.zeros(0)).tolist() == []

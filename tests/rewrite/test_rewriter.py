@@ -195,8 +195,27 @@ def test_the_evidence_of_a_pair_is_what_was_mined(rewriter: Rewriter) -> None:
     assert rewriter.evidence("play alien bridges", "nobody says this") == {}
 
 
+def test_narrowing_is_the_same_as_never_having_rescored_the_others(rewriter: Rewriter, turns: list[Turn]) -> None:
+    scorer, rng, dropped = rewriter.scorer, np.random.default_rng(0), 0
+    for turn in turns[:12]:
+        query = normalise(turn.utterance)
+        whole, few = scorer.consider(turn, query), scorer.consider(turn, query)
+        for considered in (whole, few):
+            scorer.propose(considered, 0.5)
+        worth = rng.random(len(whole.proposals))
+        scorer.rescore(whole, worth)
+        scorer.rescore(few, worth, 0.5)
+        kept = worth[contenders(worth)]
+        scorer.narrow(whole, np.flatnonzero(kept >= 0.5 * kept.max(initial=0.0)))
+        dropped += len(kept) - len(few.proposals)
+        assert [p.text for p in whole.proposals] == [p.text for p in few.proposals]
+        np.testing.assert_allclose(whole.features, few.features, atol=1e-4)
+    assert dropped > 0
+
+
 def test_contenders_are_the_best_and_none_far_below() -> None:
-    assert contenders(np.array([0.5, 0.01, 0.4, 0.03])).tolist() == [0, 2, 3]
+    assert contenders(np.array([0.5, 0.01, 0.4, 0.03]), 0.05).tolist() == [0, 2, 3]
+    assert contenders(np.array([0.5, 0.01, 0.4, 0.03])).tolist() == [0, 1, 2, 3]
     assert contenders(np.linspace(0.9, 1.0, 100)).tolist() == list(range(100 - SIFTED, 100))
-    assert contenders(np.zeros(0)).tolist() == []
-    assert contenders(np.zeros(2)).tolist() == [0, 1]
+    assert contenders(np.zeros(0), 0.1).tolist() == []
+    assert contenders(np.zeros(2), 0.1).tolist() == [0, 1]
