@@ -83,7 +83,8 @@ class Calibration:
 class Thresholds:
     """Operating point: turns below `p_fail` are not looked at; a rewrite needs a gain above its space's threshold;
     turns in the zone `ask` are put to the generator, which is let `search`, too, if that finds what nothing else does,
-    and rescores the candidates worth at least the share `reach` of the best one's worth.
+    and rescores the candidates worth at least the share `reach` of the best one's worth, in the `forward` direction
+    besides the channel where that tells more.
     """
 
     p_fail: float = 0.1
@@ -91,6 +92,7 @@ class Thresholds:
     ask: Zone = ALWAYS
     search: bool = True
     reach: float = 0.0
+    forward: bool = True
 
 
 class Decider:

@@ -86,6 +86,9 @@ MODEL_FEATURES = (
 
 CANDIDATE_FEATURES = CHEAP_FEATURES + MODEL_FEATURES
 
+FORWARD_COLUMNS = [CANDIDATE_FEATURES.index(name) for name in MODEL_FEATURES if name.startswith("forward")]
+"""What the generator's forward direction tells."""
+
 
 class WordUsers:
     """How many users' texts of the global space a word stands in: misheard texts hold words that nobody uses."""
@@ -215,7 +218,8 @@ def model_features(
     """MODEL_FEATURES of the candidates that were rescored.
 
     Args:
-        forward: log P(text | query, turns) per candidate, nats, shape (N,). channel: log P(query | text), shape (N,).
+        forward: log P(text | query, turns) per candidate, nats, shape (N,); NaN where it was not asked.
+        channel: log P(query | text), nats, shape (N,).
         copy: log P(query | query) in the channel direction, nats: what leaving the turn alone explains.
 
     Returns:

@@ -17,7 +17,7 @@ import numpy as np
 
 from rewrite.cascade import ALWAYS, Zone, narrowest
 from rewrite.decision import SPACES, Calibration, Candidate, Decider, Space, Thresholds, choose, expected_gain
-from rewrite.features import CANDIDATE_FEATURES
+from rewrite.features import CANDIDATE_FEATURES, FORWARD_COLUMNS
 from rewrite.guards import Barrier, Guards
 from rewrite.rewriter import Considered, Scorer, contenders
 from rewrite.text import normalise
@@ -77,8 +77,8 @@ class Judged:
 @dataclass(frozen=True)
 class FittingConfig:
     """How the decision is fitted; `harm_allowed` is the share of good turns that may be rewritten wrong, `lost_allowed`
-    that of the cured defects which may be lost by not asking the generator, by not letting it search, or by
-    not asking it about candidates far below the best: by each.
+    that of the cured defects which may be lost by not asking the generator, by not letting it search, by not
+    asking it about candidates far below the best, or in the channel direction only: by each.
     """
 
     harm_allowed: float = 0.002
@@ -141,6 +141,10 @@ def fit(
     sieve = _sift(chosen, of, folds[rows], failed, p_fail[rows] if search else None, scorer, config, progress)
     judge = partial(_judge, chosen, of, folds[rows], failed, config)
     table, right_calibration, asked = judge()
+    forward = scorer.generator is not None and _forward_pays(chosen, asked, judge, of, failed, config)
+    if scorer.generator is not None and not forward:
+        _forget_forward(chosen)
+        table, right_calibration, asked = judge()
     reach = 0.0 if scorer.generator is None else _reach(asked, sieve.worth, config)
     if reach:
         for c, worth in zip(chosen, sieve.worth, strict=True):
@@ -160,7 +164,7 @@ def fit(
         fail_calibration,
         sieve.calibration,
         right_calibration,
-        Thresholds(config.least_p_fail, thresholds, ask, search, reach),
+        Thresholds(config.least_p_fail, thresholds, ask, search, reach, forward),
         scorer.intent_defect_rates,
         config.guards,
     )
@@ -255,6 +259,42 @@ def _judge(
     raw = out_of_fold(table.features, table.right, table.fold, config.trees, table.weight)
     calibration = table.calibrations(raw)
     return table, calibration, table.candidates(table.probabilities(calibration, raw))
+
+
+def _forward_pays(
+    considered: Sequence[Considered],
+    asked: _Found,
+    judge: "Callable[[], tuple[_CandidateTable, dict[str, Calibration], _Found]]",
+    judged: Sequence[Judged],
+    p_failed: np.ndarray,
+    config: FittingConfig,
+) -> bool:
+    """Whether more than `lost_allowed` of what is won is lost by the channel's scores alone."""
+    features = [c.features for c in considered]
+    _forget_forward(considered)
+    alone = judge()[2]
+    for c, before in zip(considered, features, strict=True):
+        c.features = before
+    return _won(alone, judged, p_failed) < (1 - config.lost_allowed) * _won(asked, judged, p_failed)
+
+
+def _forget_forward(considered: Sequence[Considered]) -> None:
+    """As if the forward direction had not been asked."""
+    for c in considered:
+        c.features = c.features.copy()
+        c.features[:, FORWARD_COLUMNS] = np.nan
+
+
+def _won(found: _Found, judged: Sequence[Judged], p_failed: np.ndarray) -> float:
+    """Failing turns whose first choice does what was wanted, less the good ones that it would break."""
+    gains: dict[str, float] = dict.fromkeys(SPACES, LEAST_GAIN)
+    won = 0.0
+    for candidates, j, p in zip(found, judged, p_failed, strict=True):
+        best = choose([c for c, _ in candidates], gains)
+        if best is not None:
+            met = next(met for c, met in candidates if c is best)
+            won += float(met) if j.fails else -float(not met) * (1.0 - float(p))
+    return won
 
 
 def _shares(worth: np.ndarray) -> np.ndarray:

@@ -116,12 +116,13 @@ class Scorer:
         unknown = np.full((len(rows), len(CANDIDATE_FEATURES) - len(CHEAP_FEATURES)), np.nan)
         return replace(c, proposals=proposals, features=np.hstack([c.features[rows], unknown])), worth[rows]
 
-    def rescore(self, considered: Considered, worth: np.ndarray, reach: float = 0.0) -> None:
-        """Keep the candidates of most worth, and score them under the generator in both directions.
+    def rescore(self, considered: Considered, worth: np.ndarray, reach: float = 0.0, forward: bool = True) -> None:
+        """Keep the candidates of most worth, and score them under the generator.
 
         Args:
             worth: of the candidates that `propose` found, shape (N,); those that `search` added after them are kept.
             reach: share of the best one's worth that a candidate needs.
+            forward: whether to score them in the forward direction, too, and not by the channel alone.
         """
         c = considered
         if self.generator is None:
@@ -131,12 +132,13 @@ class Scorer:
         kept = np.append(contenders(worth, reach), np.arange(len(worth), len(c.proposals)))
         c.proposals = [c.proposals[row] for row in kept]
         texts = [p.text for p in c.proposals]
-        forward, channel, copy = np.zeros(0), np.zeros(0), np.nan
+        ahead, channel, copy = np.full(len(texts), np.nan), np.zeros(0), np.nan
         if texts:
-            forward = self.generator.score(self._encoded(self.generator, c), texts)
+            if forward:
+                ahead = self.generator.score(self._encoded(self.generator, c), texts)
             scores = self.generator.log_probs("channel", [*texts, c.query], [c.query] * (len(texts) + 1))
             channel, copy = scores[:-1], float(scores[-1])
-        c.features = np.hstack([c.features[kept], model_features(c.query, texts, forward, channel, copy)])
+        c.features = np.hstack([c.features[kept], model_features(c.query, texts, ahead, channel, copy)])
 
     def narrow(self, considered: Considered, keep: np.ndarray) -> None:
         """Drop rescored candidates, as if they had never been: `keep` holds the rows of the others."""
@@ -278,7 +280,7 @@ class Rewriter:
                 return candidates
         if decider.thresholds.search:
             scorer.search(considered, p_fail)
-        scorer.rescore(considered, worth, decider.thresholds.reach)
+        scorer.rescore(considered, worth, decider.thresholds.reach, decider.thresholds.forward)
         p_right = decider.p_right(considered.features, spaces_of(considered.proposals))
         return self._candidates(considered, p_fail, p_right)
 

@@ -110,7 +110,8 @@ def _sift(
     values = out_of_fold(table.features, right, fold[table.query], config)
     edges = np.searchsorted(table.query, np.arange(len(considered) + 1))
     for row, c in enumerate(considered):
-        scorer.rescore(c, values[edges[row] : edges[row + 1]])
+        # queries without earlier turns: the forward direction has nothing to add to the channel
+        scorer.rescore(c, values[edges[row] : edges[row + 1]], forward=False)
         advance()
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from rewrite.cascade import NEVER, Zone
 from rewrite.decision import Candidate
-from rewrite.fitting import FittingConfig, Judged, Want, _reach, _search_pays, _shares, _zone
+from rewrite.features import CANDIDATE_FEATURES, FORWARD_COLUMNS
+from rewrite.fitting import FittingConfig, Judged, Want, _forward_pays, _reach, _search_pays, _shares, _zone
 from rewrite.propose import Proposal
 from rewrite.rewriter import Considered
 from rewrite.spaces import Own
@@ -78,3 +79,33 @@ def test_the_finds_of_the_search_do_not_set_the_measure() -> None:
     assert _shares(np.array([0.2, 0.1, np.inf])).tolist() == [1.0, 0.5, np.inf]
     assert _shares(np.array([np.inf])).tolist() == [np.inf]
     assert _shares(np.zeros(0)).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("ahead", "alone", "p_signals", "pays"),
+    [
+        ("wanted", "other", 0.9, True),  # right with it only
+        ("wanted", "wanted", 0.9, False),
+        ("other", "wanted", 0.9, False),
+        ("wanted", "other", 0.1, True),  # without it a good turn would be broken
+        ("other", "wanted", 0.1, False),
+    ],
+)
+def test_the_forward_direction_pays_where_choices_get_worse_without_it(
+    ahead: str, alone: str, p_signals: float, pays: bool
+) -> None:
+    turns = [considered("wanted", "other")]
+    turns[0].features = np.ones((2, len(CANDIDATE_FEATURES)))
+
+    def first(best: str) -> list[list[tuple[Candidate, bool]]]:
+        gains = {text: 0.9 if text == best else 0.1 for text in ("wanted", "other")}
+        return [[(Candidate(text, "global", (), 0.5, gain), text == "wanted") for text, gain in gains.items()]]
+
+    def judge() -> Any:
+        assert np.isnan(turns[0].features[:, FORWARD_COLUMNS]).all()
+        assert not np.isnan(np.delete(turns[0].features, FORWARD_COLUMNS, 1)).any()
+        return None, None, first(alone)
+
+    args = (turns, first(ahead), judge, [judged("wanted", p_signals)], np.array([p_signals]))
+    assert _forward_pays(*args, FittingConfig()) == pays
+    assert (turns[0].features == 1).all()

@@ -8,6 +8,7 @@ import pytest
 
 from rewrite.cascade import ALWAYS, NEVER, Zone
 from rewrite.decision import REASONS, Decision
+from rewrite.features import FORWARD_COLUMNS
 from rewrite.rewriter import SIFTED, SIFTED_BARE, Rewriter, contenders
 from rewrite.text import normalise
 from rewrite.turn import Reading, Turn
@@ -211,6 +212,26 @@ def test_narrowing_is_the_same_as_never_having_rescored_the_others(rewriter: Rew
         assert [p.text for p in whole.proposals] == [p.text for p in few.proposals]
         np.testing.assert_allclose(whole.features, few.features, atol=1e-4)
     assert dropped > 0
+
+
+def test_by_the_channel_alone_nothing_is_known_of_the_forward_direction(
+    rewriter: Rewriter, turns: list[Turn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer, turn = rewriter.scorer, turns[0]
+    query = normalise(turn.utterance)
+    both, alone = scorer.consider(turn, query), scorer.consider(turn, query)
+    for considered in (both, alone):
+        scorer.propose(considered, 0.5)
+    worth = np.ones(len(both.proposals))
+    scorer.rescore(both, worth)
+    monkeypatch.setattr(scorer.generator, "score", lambda *_: pytest.fail("it was asked"))
+    scorer.rescore(alone, worth, forward=False)
+    assert len(alone.proposals) > 1
+    assert np.isnan(alone.features[:, FORWARD_COLUMNS]).all()
+    assert not np.isnan(both.features[:, FORWARD_COLUMNS]).any()
+    np.testing.assert_array_equal(
+        np.delete(both.features, FORWARD_COLUMNS, 1), np.delete(alone.features, FORWARD_COLUMNS, 1)
+    )
 
 
 def test_contenders_are_the_best_and_none_far_below() -> None:
