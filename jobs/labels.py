@@ -3,6 +3,7 @@
 Only history is read here: outcomes of the held-back turns and the turns after them, never the future to be rewritten.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence, Set
 from dataclasses import replace
@@ -169,14 +170,18 @@ def pairs_with_context(turns: pa.Table, known_pairs: set[tuple[str, str]]) -> li
     return sorted(found)
 
 
-def meanings(before: pa.Table, reformulations: pa.Table) -> tuple[list[str], list[str], list[float]]:
+def meanings(turns: pa.Table, reformulations: pa.Table, sequels: pa.Table) -> tuple[list[str], list[str], list[float]]:
     """Texts, the intents they turned out to have, and weights: to learn what garbled queries meant.
 
-    A text that succeeded means what the NLU read; a source of a mined pair means what its target does.
+    A text that succeeded means what the NLU read; a source of a mined pair means what its target does, and a text that
+    failed what its users then got.
+
+    Args:
+        sequels: of any number of users, as `jobs.sequels` counts them.
     """
-    if "intent" not in before.column_names:
+    if "intent" not in turns.column_names:
         return [], [], []
-    succeeded = before.filter(pc.less(before["defect_probability"], 0.5))
+    succeeded = turns.filter(pc.less(turns["defect_probability"], 0.5))
     grouped = succeeded.group_by(["text", "intent"]).aggregate([([], "count_all")]).sort_by("text")
     counts: dict[str, tuple[int, str]] = {}
     for text, intent, count in zip(
@@ -188,8 +193,20 @@ def meanings(before: pa.Table, reformulations: pa.Table) -> tuple[list[str], lis
     for r in reformulations.sort_by([("source", "ascending"), ("target", "ascending")]).to_pylist():
         if r["target"] in counts:
             rows.append((r["source"], counts[r["target"]][1], 3.0))
+    rows += _after_failures(sequels)
     texts, intents, weights = zip(*rows, strict=True) if rows else ((), (), ())
     return list(texts), list(intents), list(weights)
+
+
+def _after_failures(sequels: pa.Table) -> list[tuple[str, str, float]]:
+    """Each failed text with what its users then got: users agree more often than not, chance says other things."""
+    rows = [r for r in sequels.to_pylist() if r["text"] is not None and r["slots"] is None]
+    followed = {r["text"]: r["users"] for r in rows if r["intent"] is None}
+    return [
+        (r["text"], r["intent"], 2.0 * r["users"] / math.sqrt(followed[r["text"]]))
+        for r in rows
+        if r["intent"] is not None
+    ]
 
 
 def texts_in_force(knowledge: Knowledge) -> list[str]:

@@ -82,6 +82,7 @@ def run(mined: Path, out: Path, config: LearnConfig) -> str:
     import structlog
     import torch
 
+    from jobs.sequels import sequels
     from rewrite.bundle import pack
     from rewrite.ngram_weights import NgramWeights
     from rewrite.spaces import Knowledge, write_knowledge
@@ -95,28 +96,32 @@ def run(mined: Path, out: Path, config: LearnConfig) -> str:
     log = structlog.get_logger("learn")
     log.info("learn starts", mined=str(mined), seed=config.seed, steps=config.steps)
     tables, past = read_tables(mined), read_tables(mined / "past")
+    turns = read_table(mined, "turns")
+    since = datetime.fromisoformat(manifest["holdback_from"])
+    least = manifest.get("config", {}).get("pair_users", 2)
+    tables["sequels"], past["sequels"] = sequels(turns, least), sequels(_before(turns, since), least)
     knowledge = Knowledge.from_tables(tables)
     if not knowledge.known:
         raise ValueError(
             f"{mined} has an empty global space: no text succeeded for enough distinct users; "
             "mine a longer log, or lower `reprise mine --min-users`"
         )
-    turns = read_table(mined, "turns")
-    since = datetime.fromisoformat(manifest["holdback_from"])
     checkpoints = out.parent / f".{out.name}.checkpoints"
     generator = _generator(turns, since, knowledge, past, config, checkpoints)
-    intents = _intents(turns, since, past, config)
+    intents = _intents(_before(turns, since), past, config)
     earlier = Knowledge.from_tables(past)
     ngrams = NgramWeights.fit(earlier.texts).rounded
     fitted = _fit(turns, since, knowledge, earlier, generator, intents, ngrams, config)
+    # as the evidence does, what the bundle knows of intents goes up to the last day
+    known_intents = _intents(turns, tables, config)
     log.info("fitted on held-back history, out of fold", **{k: round(v, 4) for k, v in fitted.figures.items()})
 
     def write(folder: Path) -> None:
         write_knowledge(tables, folder)
         fitted.decider.save(folder / "decision")
         ngrams.save(folder / "decision")
-        if intents is not None:
-            intents.save(folder / "decision")
+        if known_intents is not None:
+            known_intents.save(folder / "decision")
         if generator is not None:
             generator.save(folder / "model")
             build_trie(generator, knowledge.texts).save(folder / "global" / "trie")
@@ -273,14 +278,13 @@ def _training(config: LearnConfig) -> "TrainingConfig":
     return TrainingConfig(steps=config.steps, seed=config.seed, learning_rate=1e-3, light_share=0.05)
 
 
-def _intents(
-    turns: "pa.Table", since: datetime, past: Mapping[str, "pa.Table"], config: LearnConfig
-) -> "IntentModel | None":
-    """What texts meant before the held-back window: those that succeeded as read, failed ones as what replaced them."""
+def _intents(turns: "pa.Table", tables: Mapping[str, "pa.Table"], config: LearnConfig) -> "IntentModel | None":
+    """What texts mean: those that succeeded as they were read, failed ones as what came after them."""
     from jobs.labels import meanings
+    from jobs.sequels import sequels
     from rewrite.intents import IntentModel
 
-    texts, intents, weights = meanings(_before(turns, since), past["reformulations"])
+    texts, intents, weights = meanings(turns, tables["reformulations"], sequels(turns, least_users=1))
     model = IntentModel.fit(texts, intents, weights, config.seed)
     return None if model is None else model.rounded
 

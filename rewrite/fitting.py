@@ -24,7 +24,7 @@ from rewrite.text import normalise
 from rewrite.trees import TreesConfig, calibrate, folds_by, out_of_fold, train
 from rewrite.turn import Reading, Turn
 
-LEAST_GAIN = 0.02
+LEAST_GAIN = 0.01
 """Below this a rewrite is a guess, also where the turn surely fails."""
 
 REACHES = (0.1, 0.05, 0.02, 0.01, 0.0)

@@ -15,6 +15,7 @@ import marisa_trie
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rewrite.sequels import NONE, Sequels
 from rewrite.text import USER_SEPARATOR, can_be_key, personal_key, personal_shard
 from rewrite.turn import Reading
 
@@ -147,7 +148,7 @@ class Knowledge:
 
     Attributes:
         known: the global space, by text. texts: its texts, sorted. look_up: mined pairs by source, best first.
-        outcomes: by text. personal: own texts and pairs by user.
+        outcomes: by text. personal: own texts and pairs by user. sequels: what people did after a text had failed.
     """
 
     def __init__(
@@ -156,21 +157,26 @@ class Knowledge:
         look_up: dict[str, list[Pair]],
         outcomes: dict[str, Outcome],
         personal: Personal | PersonalStore,
+        sequels: Sequels = NONE,
     ) -> None:
         self.known = known
         self.texts = sorted(known)
         self.look_up = look_up
         self.outcomes = outcomes
         self.personal = personal
+        self.sequels = sequels
 
     @classmethod
     def from_tables(cls, tables: Mapping[str, pa.Table]) -> "Knowledge":
-        """Build from mining's `utterances`, `rewrites`, `text_outcomes`, `personal` and `personal_rewrites`."""
+        """Build from mining's `utterances`, `rewrites`, `text_outcomes`, `personal` and `personal_rewrites`; and from
+        `sequels`, where there is such a table.
+        """
         return cls(
             _known(tables["utterances"]),
             _look_up(tables["rewrites"]),
             _outcomes(tables["text_outcomes"]),
             Personal(_owns(tables["personal"], tables["personal_rewrites"])),
+            Sequels.of(tables["sequels"]) if "sequels" in tables else NONE,
         )
 
     @classmethod
@@ -182,10 +188,11 @@ class Knowledge:
             _look_up(read["rewrites"]),
             _outcomes(read["text_outcomes"]),
             PersonalStore(folder / "personal"),
+            Sequels.of(read["sequels"]),
         )
 
 
-_GLOBAL_TABLES = ("utterances", "rewrites", "text_outcomes")
+_GLOBAL_TABLES = ("utterances", "rewrites", "text_outcomes", "sequels")
 
 
 def write_knowledge(tables: Mapping[str, pa.Table], folder: Path) -> None:

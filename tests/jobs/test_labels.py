@@ -6,8 +6,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from jobs.labels import as_said, intent_defect_rates, judged_turns
+from jobs.labels import as_said, intent_defect_rates, judged_turns, meanings
 from jobs.learn import with_proven
+from jobs.sequels import sequels
 from rewrite.spaces import Knowledge, Personal
 from tests.rewrite import world
 
@@ -74,6 +75,19 @@ def test_rates_of_intents_are_those_of_what_was_said() -> None:
     rows = table(*[turn(n, MEANT, 1.0, "stop") for n in range(200)], *[turn(n, MEANT, 0.0, user="v") for n in range(9)])
     assert as_said(rows).num_rows == 9
     assert intent_defect_rates(rows) == {"play": 0.0}
+
+
+def test_a_failed_text_means_what_its_users_then_got() -> None:
+    said = table(
+        turn(0, HEARD, 0.9, intent="quirky"),
+        turn(9, MEANT, 0.1),
+        turn(0, HEARD, 0.9, intent="quirky", user="v"),
+        turn(9, "stop", 0.1, intent="stop", user="v"),
+    )
+    pairs = pa.table({"source": pa.array([], pa.string()), "target": pa.array([], pa.string())})
+    found = {(t, i, round(w, 3)) for t, i, w in zip(*meanings(said, pairs, sequels(said, 1)), strict=True)}
+    share = round(2 / 2**0.5, 3)
+    assert found == {(MEANT, "play", 1.0), ("stop", "stop", 1.0), (HEARD, "play", share), (HEARD, "stop", share)}
 
 
 def test_pairs_that_the_holdout_proved_stay_when_nobody_corrects_themselves_any_more() -> None:

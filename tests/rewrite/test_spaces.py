@@ -7,10 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rewrite import sequels
 from rewrite.spaces import Knowledge, Own, OwnText, Pair, Personal, PersonalStore, write_knowledge, write_personal
 from rewrite.turn import Reading
 from tests.rewrite.world import SCHEMAS, table, tables_of, turn_rows
 
+SEQUELS = pa.Table.from_pylist(
+    [
+        {"intent": "play", "users": 2},
+        {"text": "clay", "users": 3},
+        {"text": "clay", "intent": "play", "users": 2},
+        {"text": "clay", "intent": "play", "slots": [], "users": 2},
+    ],
+    sequels.SCHEMA,
+)
 STORABLE = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0␟"), min_size=1, max_size=8)
 READINGS = st.builds(
     Reading,
@@ -97,7 +107,7 @@ def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_written_knowledge_is_read_back_whole(tmp_path: Path) -> None:
-    tables = tables_of(turn_rows(users=8))
+    tables = tables_of(turn_rows(users=8)) | {"sequels": SEQUELS}
     before, _ = Knowledge.from_tables(tables), write_knowledge(tables, tmp_path)
     after = Knowledge.load(tmp_path)
     assert after.known == before.known
@@ -105,6 +115,9 @@ def test_written_knowledge_is_read_back_whole(tmp_path: Path) -> None:
     assert len(before.known) > 2
     assert after.look_up == before.look_up
     assert after.outcomes == before.outcomes
+    reading = Reading(None, "play")
+    assert after.sequels.evidence("clay", reading) == before.sequels.evidence("clay", reading)
+    assert after.sequels.evidence("clay", reading)[:2] == (3, 2)
     assert isinstance(before.personal, Personal)
     for user in before.personal.users():
         assert comparable(after.personal.of(user)) == comparable(before.personal.of(user))
@@ -113,6 +126,7 @@ def test_written_knowledge_is_read_back_whole(tmp_path: Path) -> None:
 
 def test_empty_tables_are_empty_knowledge(tmp_path: Path) -> None:
     tables: dict[str, pa.Table] = {name: table(name, []) for name in SCHEMAS}
+    tables["sequels"] = sequels.SCHEMA.empty_table()
     write_knowledge(tables, tmp_path)
     knowledge = Knowledge.load(tmp_path)
     assert knowledge.texts == []
