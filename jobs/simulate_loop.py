@@ -84,8 +84,6 @@ def plan(logs: tuple[Path, ...], memory: str) -> Any:
     from jobs.pipeline.steps import Plan
     from mining.config import MineConfig
 
-    limits = Limits(
-        rows=500, new_pair_share=1.0, intent_drift=0.5, latency_p95_ms=5_000.0, harm=0.01, right_of_known=0.2
-    )
+    limits = Limits(rows=500, new_pair_share=1.0, intent_drift=0.5, latency_p95_ms=5_000.0, harm=0.01)
     learning = LearnConfig(model=None, most_rescored=800)
     return Plan(logs, MineConfig(min_users=3), learning, limits, replayed=300, memory=memory, cores=1)
