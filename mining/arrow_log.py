@@ -11,43 +11,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyspark.sql.pandas.types import to_arrow_schema
 
-from mining.schema import check_columns
+from mining import schema
 from rewrite.text import USER_SEPARATOR
 
-_SLOT = pa.struct([("name", pa.string()), ("value", pa.string())])
-_REWRITE = pa.struct(
-    [
-        ("text", pa.string()),
-        ("source", pa.string()),
-        ("bundle", pa.string()),
-        ("propensity", pa.float64()),
-        ("holdout", pa.bool_()),
-    ]
-)
-
-LOG = pa.schema(
-    [
-        ("interaction_id", pa.string()),
-        ("user_id", pa.string()),
-        ("timestamp", pa.timestamp("us", "UTC")),
-        ("utterance", pa.string()),
-        ("asr_confidence", pa.float64()),
-        ("asr_nbest", pa.list_(pa.string())),
-        ("response", pa.string()),
-        ("status", pa.string()),
-        ("interrupted", pa.bool_()),
-        ("dwell_s", pa.float64()),
-        ("domain", pa.string()),
-        ("intent", pa.string()),
-        ("slots", pa.list_(_SLOT)),
-        ("nlu_confidence", pa.float64()),
-        ("device", pa.string()),
-        ("locale", pa.string()),
-        ("rewrite", _REWRITE),
-    ]
-)
-"""`mining.schema.LOG` as Arrow has it."""
+LOG: pa.Schema = to_arrow_schema(schema.LOG, timezone="UTC")
+"""The log's columns as Arrow has them."""
 
 SPLIT_ROWS = 500_000
 """Rows of one task, about: row groups of one file are read together up to here."""
@@ -92,7 +62,7 @@ def splits(files: list[Path]) -> tuple[list[Split], int] | None:
 
 def suits(have: pa.Schema) -> bool:
     """Whether Arrow alone brings columns of these types to the log's, to the same values as Spark."""
-    check_columns(have.names, "the log")
+    schema.check_columns(have.names, "the log")
     kinds = {field.name: field.type for field in have}
     return all(_suits(kinds[field.name], field.type) for field in LOG if field.name in kinds)
 
