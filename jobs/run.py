@@ -238,7 +238,7 @@ def _publish(
     if not failing:
         bundle = registry.publish(folders["seal"] / "bundle", by=f"run {begun['run']}")
         _release(registry, bundle, begun, release)
-    if (folders.get("retrain", Path()) / "bundle").exists():  # it has passed a gate of its own
+    if "retrain" in folders and (folders["retrain"] / "bundle").exists():  # it has passed a gate of its own
         nlu = Registry(registry.root / "nlu")
         nlu.promote(nlu.publish(folders["retrain"] / "bundle"), by=f"run {begun['run']}", reason="its gate passed")
     report = {

@@ -125,12 +125,15 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
                 yield value
 
 
-def scrub(folder: Path, users: Iterable[str], keep: Path | None = None) -> int:
+def scrub(folder: Path, users: Iterable[str] | Mapping[str, str], keep: Path | None = None) -> int:
     """Take every record of `users` out of the closed files; returns how many. `keep` is the file in use.
 
     Each file is replaced as a whole, so a kill leaves the old or the new one.
+
+    Args:
+        users: ids, each with the moment (ISO 8601) up to which it is forgotten, if later records are to stay.
     """
-    gone = frozenset(users)
+    gone = users if isinstance(users, Mapping) else dict.fromkeys(users, "")
     marks = [json.dumps(user).encode() for user in gone]
     removed = 0
     if not folder.is_dir():
@@ -142,7 +145,7 @@ def scrub(folder: Path, users: Iterable[str], keep: Path | None = None) -> int:
         if not any(mark in data for mark in marks):
             continue
         lines = data.splitlines(keepends=True)
-        kept = [line for line in lines if not any(m in line for m in marks) or _user(line) not in gone]
+        kept = [line for line in lines if not any(m in line for m in marks) or not _is_gone(line, gone)]
         removed += len(lines) - len(kept)
         part = path.with_name(f".{path.name}.part")
         part.write_bytes(b"".join(kept))
@@ -152,9 +155,12 @@ def scrub(folder: Path, users: Iterable[str], keep: Path | None = None) -> int:
     return removed
 
 
-def _user(line: bytes) -> str | None:
+def _is_gone(line: bytes, gone: Mapping[str, str]) -> bool:
     try:
-        found = json.loads(line).get("user_id")
+        record = json.loads(line)
+        user, at = record.get("user_id"), record.get("at")
     except (ValueError, AttributeError):
-        return None
-    return found if isinstance(found, str) else None
+        return False
+    if not isinstance(user, str) or user not in gone:
+        return False
+    return not gone[user] or not at or datetime.fromisoformat(at) <= datetime.fromisoformat(gone[user])

@@ -67,6 +67,7 @@ async def running(config: ServeConfig, pool: Pool) -> AsyncIterator[Service]:
     registry = Registry(config.registry) if config.registry is not None else None
     holder = Holder(pool, registry, config.bundle, partial(_note_load, metrics))
     service = Service(config, pool, holder, metrics)
+    await service.clean_up()
     begun = [asyncio.create_task(_first_load(service)), asyncio.create_task(service.chores())]
     try:
         yield service
@@ -74,6 +75,7 @@ async def running(config: ServeConfig, pool: Pool) -> AsyncIterator[Service]:
         for task in begun:
             task.cancel()
         await asyncio.gather(*begun, return_exceptions=True)
+        await service.settled()
         await pool.stop()
         service.exposures.close()
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,9 @@ from serving.pool import Pool
 from serving.problems import Problem
 from serving.tombstones import TombstoneLog
 from serving.trial import Trial
+
+SETTLED_S = 5.0
+"""Longest that a stop waits for orders to be carried out, seconds."""
 
 REASONS = {
     "holdout": "there is a rewrite, but this user is held out to measure what rewrites do",
@@ -107,14 +111,21 @@ class Service:
         self._shadow(turn, request_id)
         return verdict
 
+    async def clean_up(self) -> None:
+        """Take out what forgotten users left before they were forgotten: a stop may have come before that was done."""
+        await asyncio.to_thread(scrub, self.exposures.folder, self.tombstones.forgotten(), self.exposures.current)
+
     def heed_orders(self) -> None:
         """Put what operators ordered since the last turn in force."""
         try:
-            if self.tombstones.refresh():
-                self._in_background(self._apply_orders(self.tombstones.hidden))
+            self._heed()
         except (OSError, ValueError) as error:
             # what was ordered is not known any more, so nothing may be rewritten
             raise self._refusal("orders", "unavailable", "the tombstone log cannot be read") from error
+
+    def _heed(self) -> None:
+        if self.tombstones.refresh():
+            self._in_background(self._apply_orders(self.tombstones.hidden))
 
     async def forget(self, user_id: str) -> int:
         """Forget a user at once, and take their exposures off the disk; returns the order's epoch.
@@ -180,11 +191,18 @@ class Service:
                 await asyncio.to_thread(self.exposures.sync)
                 synced = now
             if now - looked >= self.config.watch_s:
+                with suppress(OSError, ValueError):  # the next turn says so
+                    self._heed()
                 self._follow_in_background()
                 looked = now
             self.metrics.worker_deaths.set(self.pool.deaths)
             self.metrics.workers_ready.set(self.pool.seats_ready)
             self.metrics.exposure_failing.set(self.exposures.failing is not None)
+
+    async def settled(self) -> None:
+        """Wait, though not for long, for what is under way in the background."""
+        if self._chores:
+            await asyncio.wait(self._chores, timeout=SETTLED_S)
 
     def _follow_in_background(self) -> None:
         if not self._chores:

@@ -86,6 +86,10 @@ class TombstoneLog:
             raise ValueError(f"nothing to pin; got {source!r} and {target!r}; expected two texts that differ")
         return self._append("unpin", heard) if target is None else self._append("pin", heard, target=meant)
 
+    def forgotten(self) -> dict[str, str]:
+        """Every user who was forgotten, and when last (ISO 8601)."""
+        return {order["value"]: order["at"] for order in self.orders() if order["kind"] == "forget"}
+
     def orders(self) -> list[dict[str, Any]]:
         """Every order, oldest first."""
         with self.path.open("rb") if self.path.exists() else open(os.devnull, "rb") as file:

@@ -19,6 +19,7 @@ from serving.holdout import is_held_out
 from serving.keys import Keyring, new_key
 from serving.server import check_address
 from serving.state import StateInUse, state_folder
+from serving.tombstones import TombstoneLog
 from tests.serving.conftest import WORLD
 from tests.serving.fakes import Rules, Running, following, publish, service
 
@@ -89,7 +90,6 @@ def test_a_pinned_pair_is_made_until_it_is_lifted_and_never_to_a_blocked_text(ad
 
 
 def test_a_pin_is_remembered_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
-    from serving.tombstones import TombstoneLog
 
     TombstoneLog(tmp_path).pin("a", "b")
     assert TombstoneLog(tmp_path).hidden.pinned == {"a": "b"}
@@ -102,7 +102,6 @@ def test_a_pin_is_remembered_and_a_damaged_one_is_refused(tmp_path: Path) -> Non
 
 
 def test_orders_given_beside_the_service_act_on_its_next_turn(tmp_path: Path) -> None:
-    from serving.tombstones import TombstoneLog
 
     with service(tmp_path, WORLD) as running:
         assert running.text("call mum", "ann") == "call mum mobile"
@@ -322,6 +321,31 @@ def test_the_commands_forget_and_block_beside_a_running_service(tmp_path: Path) 
             time.sleep(0.02)
         assert not any(r["rewrite"]["text"] == "call mum mobile" for r in records(tmp_path))
     assert "removed" in CliRunner().invoke(app, ["forget", "bob", *state]).stdout
+
+
+def test_a_quiet_service_carries_out_what_was_ordered_beside_it(tmp_path: Path) -> None:
+    with service(tmp_path, WORLD, watch_s=0.05) as running:
+        running.text("call mum", "ann")
+        running.text("call mum", "bob")
+        TombstoneLog(tmp_path / "state").forget("ann")
+        for _ in range(200):
+            if {r["user_id"] for r in records(tmp_path)} == {"bob"}:
+                break
+            time.sleep(0.02)
+        assert {r["user_id"] for r in records(tmp_path)} == {"bob"}
+
+
+def test_what_a_stop_left_of_a_forgotten_user_goes_at_the_next_start_and_what_came_later_stays(tmp_path: Path) -> None:
+    with service(tmp_path, WORLD) as running:
+        running.text("call mum", "ann")
+        running.text("call mum", "bob")
+    TombstoneLog(tmp_path / "state").forget("ann")
+    time.sleep(0.01)
+    with service(tmp_path, WORLD) as running:
+        assert [r["user_id"] for r in records(tmp_path)] == ["bob"]
+        running.text("call mum", "ann")
+    with service(tmp_path, WORLD):
+        assert [r["user_id"] for r in records(tmp_path)] == ["bob", "ann"]
 
 
 def test_logs_hold_no_word_of_what_was_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
