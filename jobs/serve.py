@@ -78,6 +78,7 @@ def forget(
     from serving.state import StateInUse, state_folder
     from serving.tombstones import TombstoneLog
 
+    _check_state(state)
     epoch = TombstoneLog(state).forget(user)
     try:
         with state_folder(state):
@@ -99,8 +100,9 @@ def pin(
 
     if lift == (target is not None):
         raise ValueError("give a target, or --lift without one; got " + ("both" if lift else "neither"))
+    _check_state(state)
     epoch = TombstoneLog(state).pin(source, target)
-    typer.echo(f"{'no longer pinned' if lift else 'pinned'} (epoch {epoch})")
+    typer.echo(f"no longer pinned (epoch {epoch})" if lift else f"pinned, while {target!r} is in force (epoch {epoch})")
 
 
 def block(
@@ -111,5 +113,14 @@ def block(
     """Block a text: at once in the service that runs on this state, and for good at the next build."""
     from serving.tombstones import TombstoneLog
 
+    _check_state(state)
     epoch = TombstoneLog(state).block(text, blocked=not lift)
     typer.echo(f"{'allowed again' if lift else 'blocked'} (epoch {epoch})")
+
+
+def _check_state(state: Path) -> None:
+    """An order that no service would ever read must not look like one that was carried out."""
+    if not state.is_dir():
+        raise ValueError(
+            f"{state}: no such folder; expected the --state of a service. Make the folder if none has run yet"
+        )

@@ -19,6 +19,7 @@ def simulate(
     users: Annotated[int, typer.Option(min=1, help="Users; each makes about 4 turns a day.")] = 400,
     days: Annotated[int, typer.Option(min=1, help="Length in days; the last quarter has new recordings.")] = 28,
     seed: Annotated[int, typer.Option(help="Seed: the same seed gives the same bytes.")] = 20260105,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace logs that are there already.")] = False,
     recognitions: Annotated[Path, typer.Option(help="Recordings written by `python -m jobs.world.recordings`.")] = DEMO
     / "recognitions.parquet",
 ) -> None:
@@ -31,6 +32,8 @@ def simulate(
     from jobs.world.speak import CATALOGUE_SEED
 
     table = _read(recognitions)
+    if (out / "logs.parquet").exists() and not overwrite:
+        raise ValueError(f"{out / 'logs.parquet'} exists already; choose another folder, or --overwrite")
     out.mkdir(parents=True, exist_ok=True)
     settings = Settings(users=users, days=days, fresh_day=days - days // 4)
     catalogue = spoken_catalogue(np.random.default_rng(CATALOGUE_SEED))

@@ -44,7 +44,7 @@ def splits(files: list[Path]) -> tuple[list[Split], int] | None:
         held: list[int] = []
         try:
             footer = pq.read_metadata(file)
-            plain = suits(footer.schema.to_arrow_schema())
+            plain = suits(footer.schema.to_arrow_schema(), str(file))
         except (OSError, pa.ArrowException):
             return None  # Spark says what is wrong with it
         if not plain:
@@ -60,9 +60,13 @@ def splits(files: list[Path]) -> tuple[list[Split], int] | None:
     return found, total
 
 
-def suits(have: pa.Schema) -> bool:
-    """Whether Arrow alone brings columns of these types to the log's, to the same values as Spark."""
-    schema.check_columns(have.names, "the log")
+def suits(have: pa.Schema, where: str) -> bool:
+    """Whether Arrow alone brings columns of these types to the log's, to the same values as Spark.
+
+    Raises:
+        ValueError: a required column is absent; `where` says of what.
+    """
+    schema.check_columns(have.names, where)
     kinds = {field.name: field.type for field in have}
     return all(_suits(kinds[field.name], field.type) for field in LOG if field.name in kinds)
 

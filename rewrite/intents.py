@@ -3,6 +3,7 @@
 The NLU read the query as it was heard; this model is told, by mined pairs, what such texts turned out to mean.
 """
 
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -32,12 +33,16 @@ class IntentModel:
         cls, texts: Sequence[str], intents: Sequence[str], weights: Sequence[float], seed: int
     ) -> "IntentModel | None":
         """Fit on labelled texts; None where there are fewer than two intents to tell apart."""
+        from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import SGDClassifier
 
         if len(set(intents)) < 2:
             return None
         model = SGDClassifier(loss="log_loss", alpha=3e-6, max_iter=30, tol=1e-3, n_iter_no_change=3, random_state=seed)
-        model.fit(_hashed(texts), list(intents), sample_weight=np.asarray(weights))
+        with warnings.catch_warnings():
+            # thirty passes are enough whether or not the loss still falls a little
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(_hashed(texts), list(intents), sample_weight=np.asarray(weights))
         coefficients = model.coef_ if len(model.classes_) > 2 else np.vstack([-model.coef_, model.coef_])
         bias = model.intercept_ if len(model.classes_) > 2 else np.array([-model.intercept_[0], model.intercept_[0]])
         return cls(model.classes_.tolist(), coefficients.T.astype(np.float32), bias.astype(np.float32))

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from serving import admin, health, problems, routes, schemas
+from serving import admin, health, problems, reference, routes, schemas
 from serving.edge import Edge, request_id
 from serving.keys import Keyring
 from serving.problems import Problem
@@ -28,12 +28,15 @@ def create_app(service: Service, keyring: Keyring, page: APIRouter | None = None
     Args:
         page: what is served at `/` besides the API, if anything: an operator's page.
     """
-    app = FastAPI(title="Reprise", version=API_VERSION, description=DESCRIPTION, responses={}, redoc_url=None)
+    app = FastAPI(
+        title="Reprise", version=API_VERSION, description=DESCRIPTION, responses={}, docs_url=None, redoc_url=None
+    )
     app.state.service = service
     app.state.keyring = keyring
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     app.include_router(health.router)
+    app.include_router(reference.router)
     app.include_router(routes.router, dependencies=[Depends(needs(keyring, "use"))])
     app.include_router(admin.router, dependencies=[Depends(needs(keyring, "admin"))])
     if page is not None:

@@ -170,4 +170,19 @@ def test_the_description_names_every_documented_problem(running: Running) -> Non
     assert described["info"]["version"] == "1.0.0"
     assert "HTTPValidationError" not in described["components"]["schemas"]
     assert rewrite["422"]["content"].keys() == {"application/problem+json"}
-    assert running.client.get("/docs").status_code == 200
+
+
+def test_the_description_for_people_names_every_route_field_and_problem_and_asks_nobody_else(running: Running) -> None:
+    described = running.client.get("/openapi.json").json()
+    page = running.client.get("/docs")
+    assert page.status_code == 200
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "//" not in page.text.replace("<!doctype", "")
+    for path, methods in described["paths"].items():
+        for method in methods:
+            assert f"<code>{method.upper()} {path}</code>" in page.text
+    for field in ("utterance", "asr_nbest", "deadline_ms"):
+        assert f"<code>{field}</code>" in page.text
+    problem = running.client.get("/nowhere").json()
+    address, kind = problem["type"].split("#")
+    assert f'id="{kind}"' in running.client.get(address).text

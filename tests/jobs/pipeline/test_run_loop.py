@@ -29,7 +29,9 @@ def shape(root: Path) -> dict[str, Any]:
     }
 
 
-def test_a_run_publishes_promotes_and_reports(tmp_path: Path) -> None:
+def test_a_run_publishes_promotes_and_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bundle").mkdir()  # as `reprise learn --out bundle` leaves it: it is none of the run's
     report = toy.run(tmp_path)
     registry = Registry(tmp_path)
     assert report["verdict"] == "published"
