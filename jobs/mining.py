@@ -248,9 +248,13 @@ def mine(run: Run, log: Gathered, split: datetime | None) -> None:
     task = parts.tasks(log.folder, run.stage.folder, run.out, by, gap)
     run.spark.range(0, log.parts, 1, parts.task_count(log.parts)).mapInArrow(task, parts.DONE).collect()
     sides = [(past == "past/", run.out / past) for past in parts.SIDES[: 2 if split else 1]]
-    at_once([partial(derive, run, log.parts, sides), partial(write_quarantine, run, log)])
-    run.say("building stores")
-    write_stores(run)
+    work: list[Callable[[], None]] = [
+        partial(derive, run, log.parts, sides),
+        partial(write_quarantine, run, log),
+        partial(write_personal_store, run),
+    ]
+    at_once(work)
+    write_global_store(run)
 
 
 def at_once(work: list[Callable[[], None]]) -> None:
@@ -319,14 +323,17 @@ def _write_rewrites(
         paths.unpersist()
 
 
-def write_stores(run: Run) -> None:
-    """Write both marisa stores from the published tables."""
+def write_global_store(run: Run) -> None:
+    """Write the global marisa store from its published table."""
     import pyarrow.parquet as pq
 
-    stores = run.out / "stores"
     texts = pq.read_table(run.out / "utterances", columns=["text"])["text"].to_pylist()
-    write_global(texts, stores / "global" / "utterances.marisa")
+    write_global(texts, run.out / "stores" / "global" / "utterances.marisa")
+
+
+def write_personal_store(run: Run) -> None:
+    """Write the personal marisa store from its table, which is whole as soon as the turns are judged."""
     personal = run.spark.read.parquet((run.out / "personal").as_uri())
     built = shards.personal_shards(personal, run.config.personal_shards).toLocalIterator()
     pieces = ((row["shard"], bytes(row["data"])) for row in built)
-    write_personal(pieces, run.config.personal_shards, stores / "personal")
+    write_personal(pieces, run.config.personal_shards, run.out / "stores" / "personal")
