@@ -15,7 +15,7 @@ import marisa_trie
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rewrite.sequels import NONE, Sequels
+from rewrite.sequels import NONE, SCHEMA, Sequels
 from rewrite.text import USER_SEPARATOR, can_be_key, personal_key, personal_shard
 from rewrite.turn import Reading
 
@@ -196,10 +196,11 @@ _GLOBAL_TABLES = ("utterances", "rewrites", "text_outcomes", "sequels")
 
 
 def write_knowledge(tables: Mapping[str, pa.Table], folder: Path) -> None:
-    """Write what `Knowledge.load` opens, from mining's tables."""
+    """Write what `Knowledge.load` opens, from the tables that `Knowledge.from_tables` takes."""
     (folder / "global").mkdir(parents=True, exist_ok=True)
+    given = {"sequels": SCHEMA.empty_table(), **tables}
     for name in _GLOBAL_TABLES:
-        pq.write_table(tables[name], folder / "global" / f"{name}.parquet", compression="zstd")
+        pq.write_table(given[name], folder / "global" / f"{name}.parquet", compression="zstd")
     texts = sorted(tables["utterances"]["text"].to_pylist())
     marisa_trie.Trie(texts).save(str(folder / "global" / "utterances.marisa"))
     write_personal(Personal(_owns(tables["personal"], tables["personal_rewrites"])), folder / "personal")
