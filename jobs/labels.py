@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from rapidfuzz import fuzz
 
 from jobs.turns import turns_of
-from rewrite.fitting import Judged, Want
+from rewrite.judged import Judged, Want
 from rewrite.spaces import Knowledge
 from rewrite.text import normalise
 from rewrite.turn import Turn

@@ -308,7 +308,8 @@ def _fit(
 ) -> "Fit":
     from jobs.labels import intent_defect_rates, judged_turns
     from jobs.progress import progress
-    from rewrite.fitting import FittingConfig, fit
+    from rewrite.fitting import fit
+    from rewrite.judged import FittingConfig
     from rewrite.rewriter import Scorer
 
     trie = build_trie(generator, knowledge.texts) if generator is not None and knowledge.texts else None

@@ -3,96 +3,24 @@
 Everything that is reported or thresholded here is out of fold, folds by user, so that no user judges themself.
 
 A log shows only some of its failures: many users say nothing. So a turn's failing is a probability throughout, the
-one its
-signals give: models are fitted to it as a soft label, and a rewrite of a turn that seemed fine counts as harm as far
-as it did.
+one its signals give: models are fitted to it as a soft label, and a rewrite of a turn that seemed fine counts as harm
+as far as it did.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import lightgbm
 import numpy as np
 
-from rewrite.cascade import ALWAYS, Zone, narrowest
-from rewrite.decision import SPACES, Calibration, Candidate, Decider, Space, Thresholds, choose, expected_gain
-from rewrite.features import CANDIDATE_FEATURES, FORWARD_COLUMNS
-from rewrite.guards import Barrier, Guards
+from rewrite.cascade import ALWAYS
+from rewrite.decision import SPACES, Calibration, Decider, Thresholds, choose
+from rewrite.judged import LEAST_GAIN, CandidateTable, FittingConfig, Found, Judged
 from rewrite.rewriter import Considered, Scorer, contenders
+from rewrite.settling import forget_forward, forward_pays, reach_of, search_pays, shares_of_best, zone_of
 from rewrite.text import normalise
-from rewrite.trees import TreesConfig, calibrate, folds_by, out_of_fold, train
-from rewrite.turn import Reading, Turn
-
-LEAST_GAIN = 0.01
-"""Below this a rewrite is a guess, also where the turn surely fails."""
-
-REACHES = (0.1, 0.05, 0.02, 0.01, 0.0)
-"""Shares of the best candidate's worth that others may need to be rescored."""
-
-
-@dataclass(frozen=True)
-class Want:
-    """What the user wanted: a text known to do it, and how the NLU reads that text."""
-
-    text: str
-    reading: Reading
-
-    def met_by(self, text: str, reading: Reading) -> bool:
-        """Whether acting on `text` does what was wanted: same text, or same intent and every wanted slot.
-
-        A wanted reading without slots says little ("question answering"): then half of the wanted words must stand
-        in the
-        text too.
-        """
-        if text == self.text:
-            return True
-        if self.reading.intent is None or self.reading.intent != reading.intent:
-            return False
-        if self.reading.slots:
-            return self.reading.slots <= reading.slots
-        words = self.text.split()
-        return 2 * len(set(words) & set(text.split())) >= len(words)
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A held-back turn and what became of it.
-
-    `p_signals` is the probability that it failed, from its signals alone; `want` what its user wanted, as far as the
-    log
-    tells: for a failing turn what a later one got them, None where none did; for any other what it got them.
-    """
-
-    turn: Turn
-    p_signals: float
-    want: Want | None
-
-    @property
-    def fails(self) -> bool:
-        """Whether the signals say that it failed."""
-        return self.p_signals > 0.5
-
-
-@dataclass(frozen=True)
-class FittingConfig:
-    """How the decision is fitted; `harm_allowed` is the share of good turns that may be rewritten wrong, `lost_allowed`
-    that of the cured defects which may be lost by not asking the generator, by not letting it search, by not
-    asking it about candidates far below the best, or in the channel direction only: by each.
-    """
-
-    harm_allowed: float = 0.002
-    lost_allowed: float = 0.01
-    folds: int = 5
-    least_p_fail: float = 0.08
-    most_rescored: int = 6000
-    seed: int = 0
-    guards: Guards = field(default_factory=Guards)
-
-    @property
-    def trees(self) -> TreesConfig:
-        """How the tree models are grown."""
-        return TreesConfig(seed=self.seed)
+from rewrite.trees import calibrate, folds_by, out_of_fold, train
 
 
 @dataclass(frozen=True)
@@ -137,21 +65,28 @@ def fit(
     chosen, of, failed = [considered[r] for r in rows], [judged[r] for r in rows], signals[rows]
     for c, p in zip(chosen, p_fail[rows], strict=True):
         scorer.propose(c, float(p))
-    search = _search_pays(chosen, of, p_fail[rows], scorer, config)
+    search = search_pays(chosen, of, p_fail[rows], scorer, config)
     sieve = _sift(chosen, of, folds[rows], failed, p_fail[rows] if search else None, scorer, config, progress)
     judge = partial(_judge, chosen, of, folds[rows], failed, config)
     table, right_calibration, asked = judge()
-    forward = scorer.generator is not None and _forward_pays(chosen, asked, judge, of, failed, config)
-    if scorer.generator is not None and not forward:
-        _forget_forward(chosen)
-        table, right_calibration, asked = judge()
-    reach = 0.0 if scorer.generator is None else _reach(asked, sieve.worth, config)
+    forward = False
+    if scorer.generator is not None:
+        features = [c.features for c in chosen]
+        forget_forward(chosen)
+        alone = judge()
+        forward = forward_pays(asked, alone[2], of, failed, config)
+        if forward:
+            for c, before in zip(chosen, features, strict=True):
+                c.features = before
+        else:
+            table, right_calibration, asked = alone
+    reach = 0.0 if scorer.generator is None else reach_of(asked, sieve.worth, config)
     if reach:
         for c, worth in zip(chosen, sieve.worth, strict=True):
-            scorer.narrow(c, np.flatnonzero(_shares(worth) >= reach))
+            scorer.narrow(c, np.flatnonzero(shares_of_best(worth) >= reach))
         table, right_calibration, asked = judge()
     # without a generator there is nothing to ask; what is decided is what was fitted
-    ask = ALWAYS if scorer.generator is None else _zone(asked, sieve.unasked, config)
+    ask = ALWAYS if scorer.generator is None else zone_of(asked, sieve.unasked, config)
     held = [ask.holds(c.gain for c, _ in found) for found in sieve.unasked]
     candidates = [a if holds else u for a, u, holds in zip(asked, sieve.unasked, held, strict=True)]
     # the rescored turns stand for all that are worth it
@@ -174,10 +109,6 @@ def fit(
     return Fit(decider, {**counts, **figures})
 
 
-_Found = list[list[tuple[Candidate, bool]]]
-"""Candidates of each turn, and whether each does what was wanted."""
-
-
 @dataclass(frozen=True)
 class _Sieve:
     """The trees on the cheap features, their calibration by space, and what they say of each turn, out of fold.
@@ -187,27 +118,8 @@ class _Sieve:
 
     model: lightgbm.Booster
     calibration: dict[str, Calibration]
-    unasked: _Found
+    unasked: Found
     worth: list[np.ndarray]
-
-
-def _search_pays(
-    considered: Sequence[Considered],
-    judged: Sequence[Judged],
-    p_fail: np.ndarray,
-    scorer: Scorer,
-    config: FittingConfig,
-) -> bool:
-    """Whether more than `lost_allowed` of what users wanted is found by the generator's search alone."""
-    before, after = 0, 0
-    for c, j, p in zip(considered, judged, p_fail, strict=True):
-        if scorer.generator is None or not j.fails or j.want is None:
-            continue
-        searched = replace(c)
-        scorer.search(searched, float(p))
-        before += any(j.want.met_by(p.text, p.reading) for p in c.proposals)
-        after += any(j.want.met_by(p.text, p.reading) for p in searched.proposals)
-    return after - before > config.lost_allowed * after
 
 
 def _sift(
@@ -225,7 +137,7 @@ def _sift(
     Args:
         searched_p_fail: probability that each turn fails, shape (turns,); None where the generator is not let search.
     """
-    table = _CandidateTable.of(considered, judged, folds, p_failed)
+    table = CandidateTable.of(considered, judged, folds, p_failed)
     raw = out_of_fold(table.features, table.right, table.fold, config.trees, table.weight)
     calibration = table.calibrations(raw)
     edges = np.searchsorted(table.turn, np.arange(len(considered) + 1))
@@ -242,7 +154,7 @@ def _sift(
             found = worth[contenders(worth)]
             rescored.append(np.append(found, np.full(len(c.proposals) - len(found), np.inf)))
         progress(row + 1, len(considered))
-    few = _CandidateTable.of(bare, judged, folds, p_failed, config.guards)
+    few = CandidateTable.of(bare, judged, folds, p_failed, config.guards)
     unasked = few.candidates(few.probabilities(calibration, np.concatenate(kept)))
     return _Sieve(train(table.features, table.right, config.trees, table.weight), calibration, unasked, rescored)
 
@@ -253,167 +165,16 @@ def _judge(
     folds: np.ndarray,
     p_failed: np.ndarray,
     config: FittingConfig,
-) -> "tuple[_CandidateTable, dict[str, Calibration], _Found]":
+) -> "tuple[CandidateTable, dict[str, Calibration], Found]":
     """The rescored candidates, the calibration of the trees on them by space, and what these say, out of fold."""
-    table = _CandidateTable.of(considered, judged, folds, p_failed, config.guards)
+    table = CandidateTable.of(considered, judged, folds, p_failed, config.guards)
     raw = out_of_fold(table.features, table.right, table.fold, config.trees, table.weight)
     calibration = table.calibrations(raw)
     return table, calibration, table.candidates(table.probabilities(calibration, raw))
 
 
-def _forward_pays(
-    considered: Sequence[Considered],
-    asked: _Found,
-    judge: "Callable[[], tuple[_CandidateTable, dict[str, Calibration], _Found]]",
-    judged: Sequence[Judged],
-    p_failed: np.ndarray,
-    config: FittingConfig,
-) -> bool:
-    """Whether more than `lost_allowed` of what is won is lost by the channel's scores alone."""
-    features = [c.features for c in considered]
-    _forget_forward(considered)
-    alone = judge()[2]
-    for c, before in zip(considered, features, strict=True):
-        c.features = before
-    return _won(alone, judged, p_failed) < (1 - config.lost_allowed) * _won(asked, judged, p_failed)
-
-
-def _forget_forward(considered: Sequence[Considered]) -> None:
-    """As if the forward direction had not been asked."""
-    for c in considered:
-        c.features = c.features.copy()
-        c.features[:, FORWARD_COLUMNS] = np.nan
-
-
-def _won(found: _Found, judged: Sequence[Judged], p_failed: np.ndarray) -> float:
-    """Failing turns whose first choice does what was wanted, less the good ones that it would break."""
-    gains: dict[str, float] = dict.fromkeys(SPACES, LEAST_GAIN)
-    won = 0.0
-    for candidates, j, p in zip(found, judged, p_failed, strict=True):
-        best = choose([c for c, _ in candidates], gains)
-        if best is not None:
-            met = next(met for c, met in candidates if c is best)
-            won += float(met) if j.fails else -float(not met) * (1.0 - float(p))
-    return won
-
-
-def _shares(worth: np.ndarray) -> np.ndarray:
-    """Of the best candidate's worth, which the search's finds have no part in, shape (N,)."""
-    return np.asarray(worth / max(worth[np.isfinite(worth)].max(initial=0.0), 1e-300))
-
-
-def _reach(asked: _Found, worth: Sequence[np.ndarray], config: FittingConfig) -> float:
-    """The largest of REACHES beyond which no more than `lost_allowed` of the expected cured defects is lost."""
-    gains: dict[str, float] = dict.fromkeys(SPACES, LEAST_GAIN)
-    chosen: list[tuple[float, float]] = []
-    for found, of in zip(asked, worth, strict=True):
-        best = choose([c for c, _ in found], gains)
-        if best is not None:
-            row = next(row for row, (c, _) in enumerate(found) if c is best)
-            chosen.append((float(_shares(of)[row]), best.gain))
-    allowed = config.lost_allowed * sum(gain for _, gain in chosen)
-    return next(r for r in REACHES if sum(gain for share, gain in chosen if share < r) <= allowed)
-
-
-@dataclass
-class _CandidateTable:
-    """All candidates of the rescored turns, one row each; `turn` is the row of their turn."""
-
-    features: np.ndarray
-    turn: np.ndarray
-    fold: np.ndarray
-    space: np.ndarray
-    text: list[str]
-    barrier: list[Barrier]
-    met: np.ndarray
-    right: np.ndarray
-    weight: np.ndarray
-    turns: int
-
-    @classmethod
-    def of(
-        cls,
-        considered: Sequence[Considered],
-        judged: Sequence[Judged],
-        folds: np.ndarray,
-        p_failed: np.ndarray,
-        guards: Guards = Guards(),
-    ) -> "_CandidateTable":
-        """Failing turns with a known want stand for all failing ones; a turn that seems good counts as far as it is."""
-        known = sum(p for j, p in zip(judged, p_failed, strict=True) if j.fails and j.want is not None)
-        stands_for = float(p_failed.sum() / max(known, 1.0))
-        turn, space, text, met, right, weight = [], [], [], [], [], []
-        barrier = []
-        for row, (c, j) in enumerate(zip(considered, judged, strict=True)):
-            for p in c.proposals:
-                does = j.want is not None and j.want.met_by(p.text, p.reading)
-                turn.append(row)
-                space.append(p.space)
-                text.append(p.text)
-                barrier.append(guards.barrier(c.query, c.turn.reading, p.text, p.reading))
-                met.append(does)
-                right.append(j.fails and does)
-                weight.append((stands_for if j.want is not None else 0.0) if j.fails else 1.0 - p_failed[row])
-        features = [c.features for c in considered] or [np.zeros((0, len(CANDIDATE_FEATURES)))]
-        turn_rows = np.array(turn, dtype=np.int64)
-        return cls(
-            np.concatenate(features),
-            turn_rows,
-            folds[turn_rows],
-            np.array(space, dtype=object),
-            text,
-            barrier,
-            np.array(met, dtype=bool),
-            np.array(right, dtype=bool),
-            np.array(weight, dtype=np.float64),
-            len(considered),
-        )
-
-    def calibrations(self, raw: np.ndarray) -> dict[str, Calibration]:
-        """From raw output for each candidate to the probability that it is right, by space."""
-        return {
-            space: calibrate(raw[rows], self.right[rows], self.weight[rows])
-            for space in SPACES
-            for rows in [self.space == space]
-        }
-
-    def probabilities(self, calibrations: Mapping[str, Calibration], raw: np.ndarray) -> np.ndarray:
-        """Calibrated raw output, shape (N,)."""
-        return np.array([calibrations[space](value) for space, value in zip(self.space, raw, strict=True)])
-
-    def candidates(self, p_right: np.ndarray) -> _Found:
-        """Candidates of each turn, and whether each does what was wanted."""
-        p_fail = self.features[:, CANDIDATE_FEATURES.index("p_fail")]
-        same = self.features[:, CANDIDATE_FEATURES.index("reading_agrees")]
-        gain = np.array([expected_gain(f, r, s) for f, r, s in zip(p_fail, p_right, same, strict=True)])
-        found: _Found = [[] for _ in range(self.turns)]
-        for row in range(len(self.text)):
-            space: Space = SPACES[self.space[row] == "global"]
-            scored = float(p_right[row]), float(gain[row])
-            candidate = Candidate(self.text[row], space, (), *scored, barrier=self.barrier[row])
-            found[self.turn[row]].append((candidate, bool(self.met[row])))
-        return found
-
-
-def _zone(asked: _Found, unasked: _Found, config: FittingConfig) -> Zone:
-    """Where the generator is asked: elsewhere no more than `lost_allowed` of the defects cured is lost.
-
-    What is lost is judged by the fuller trees: the gain of their choice less that of the cheap trees' choice.
-    """
-    gains: dict[str, float] = dict.fromkeys(SPACES, LEAST_GAIN)
-    best, gained, regret = [], 0.0, []
-    for full, cheap in zip(asked, unasked, strict=True):
-        ours, theirs = choose([c for c, _ in full], gains), choose([c for c, _ in cheap], gains)
-        gain_of = {c.text: c.gain for c, _ in full}
-        gain = 0.0 if ours is None else ours.gain
-        gained += gain
-        regret.append(max(0.0, gain - (0.0 if theirs is None else gain_of.get(theirs.text, 0.0))))
-        best.append(max((c.gain for c, _ in cheap), default=-1.0))
-    return narrowest(np.array(best), np.array(regret), config.lost_allowed * gained)
-
-
 def _operating_point(
-    candidates: _Found,
+    candidates: Found,
     p_fail: np.ndarray,
     judged: Sequence[Judged],
     signals: np.ndarray,

@@ -18,7 +18,7 @@ from rewrite.text import normalise
 
 if TYPE_CHECKING:
     from rewrite import Rewriter
-    from rewrite.fitting import Judged
+    from rewrite.judged import Judged
     from rewrite.turn import Turn
 
 SLICES = ("device", "domain", "locale")

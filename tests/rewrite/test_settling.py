@@ -8,9 +8,10 @@ import pytest
 from rewrite.cascade import NEVER, Zone
 from rewrite.decision import Candidate
 from rewrite.features import CANDIDATE_FEATURES, FORWARD_COLUMNS
-from rewrite.fitting import FittingConfig, Judged, Want, _forward_pays, _reach, _search_pays, _shares, _zone
+from rewrite.judged import FittingConfig, Judged, Want
 from rewrite.propose import Proposal
 from rewrite.rewriter import Considered
+from rewrite.settling import forget_forward, forward_pays, reach_of, search_pays, shares_of_best, zone_of
 from rewrite.spaces import Own
 from rewrite.turn import Reading, Turn
 
@@ -43,10 +44,10 @@ def test_search_pays_where_it_finds_what_was_wanted_and_nothing_else_did(
 ) -> None:
     turns = [considered("a", "x")]
     scorer: Any = Finder(searched)
-    assert _search_pays(turns, [judged(wanted, p_signals)], np.ones(1), scorer, FittingConfig()) == pays
+    assert search_pays(turns, [judged(wanted, p_signals)], np.ones(1), scorer, FittingConfig()) == pays
     assert [p.text for p in turns[0].proposals] == ["a", "x"]
     blind: Any = Finder(searched, None)
-    assert not _search_pays(turns, [judged(wanted, p_signals)], np.ones(1), blind, FittingConfig())
+    assert not search_pays(turns, [judged(wanted, p_signals)], np.ones(1), blind, FittingConfig())
 
 
 def found(**gains: float) -> list[tuple[Candidate, bool]]:
@@ -57,10 +58,10 @@ def test_the_generator_is_asked_where_it_turns_the_choice() -> None:
     unasked = [found(a=0.0), found(a=0.3, b=0.2), found(a=0.5, b=0.4), found(a=0.9, b=0.1), []]
     same = [found(a=0.0), found(a=0.4, b=0.2), found(a=0.6, b=0.1), found(a=0.9, b=0.2), []]
     turned = [found(a=0.0), found(a=0.1, b=0.8), found(a=0.0, b=0.7), found(a=0.9, b=0.2), []]
-    assert _zone(same, unasked, FittingConfig()) == NEVER
-    assert _zone(turned, unasked, FittingConfig()) == Zone(0.3, 0.5)
+    assert zone_of(same, unasked, FittingConfig()) == NEVER
+    assert zone_of(turned, unasked, FittingConfig()) == Zone(0.3, 0.5)
     found_only = [found(a=0.9), *same[1:]]
-    assert _zone(found_only, unasked, FittingConfig()) == Zone(0.0, 0.0)
+    assert zone_of(found_only, unasked, FittingConfig()) == Zone(0.0, 0.0)
 
 
 def test_as_far_below_the_best_is_rescored_as_choices_come_from() -> None:
@@ -68,17 +69,17 @@ def test_as_far_below_the_best_is_rescored_as_choices_come_from() -> None:
 
     def reach(second: float) -> float:
         worth = [np.array([1.0, 0.5]), np.array([1.0, second]), np.zeros(0)]
-        return _reach(turns, worth, FittingConfig())
+        return reach_of(turns, worth, FittingConfig())
 
     assert [reach(share) for share in (0.3, 0.07, 0.02, 0.015, 0.001, 0.0)] == [0.1, 0.05, 0.02, 0.01, 0.0, 0.0]
     assert reach(np.inf) == 0.1  # found by the search: rescored whatever its worth
-    assert _reach(turns, [np.ones(2), np.array([1.0, 0.07]), np.zeros(0)], FittingConfig(lost_allowed=0.6)) == 0.1
+    assert reach_of(turns, [np.ones(2), np.array([1.0, 0.07]), np.zeros(0)], FittingConfig(lost_allowed=0.6)) == 0.1
 
 
 def test_the_finds_of_the_search_do_not_set_the_measure() -> None:
-    assert _shares(np.array([0.2, 0.1, np.inf])).tolist() == [1.0, 0.5, np.inf]
-    assert _shares(np.array([np.inf])).tolist() == [np.inf]
-    assert _shares(np.zeros(0)).tolist() == []
+    assert shares_of_best(np.array([0.2, 0.1, np.inf])).tolist() == [1.0, 0.5, np.inf]
+    assert shares_of_best(np.array([np.inf])).tolist() == [np.inf]
+    assert shares_of_best(np.zeros(0)).tolist() == []
 
 
 @pytest.mark.parametrize(
@@ -94,18 +95,18 @@ def test_the_finds_of_the_search_do_not_set_the_measure() -> None:
 def test_the_forward_direction_pays_where_choices_get_worse_without_it(
     ahead: str, alone: str, p_signals: float, pays: bool
 ) -> None:
-    turns = [considered("wanted", "other")]
-    turns[0].features = np.ones((2, len(CANDIDATE_FEATURES)))
-
     def first(best: str) -> list[list[tuple[Candidate, bool]]]:
         gains = {text: 0.9 if text == best else 0.1 for text in ("wanted", "other")}
         return [[(Candidate(text, "global", (), 0.5, gain), text == "wanted") for text, gain in gains.items()]]
 
-    def judge() -> Any:
-        assert np.isnan(turns[0].features[:, FORWARD_COLUMNS]).all()
-        assert not np.isnan(np.delete(turns[0].features, FORWARD_COLUMNS, 1)).any()
-        return None, None, first(alone)
+    turns = [judged("wanted", p_signals)]
+    assert forward_pays(first(ahead), first(alone), turns, np.array([p_signals]), FittingConfig()) == pays
 
-    args = (turns, first(ahead), judge, [judged("wanted", p_signals)], np.array([p_signals]))
-    assert _forward_pays(*args, FittingConfig()) == pays
-    assert (turns[0].features == 1).all()
+
+def test_what_the_forward_direction_told_is_forgotten_and_nothing_else() -> None:
+    turn = considered("a", "b")
+    turn.features = before = np.ones((2, len(CANDIDATE_FEATURES)))
+    forget_forward([turn])
+    assert np.isnan(turn.features[:, FORWARD_COLUMNS]).all()
+    assert not np.isnan(np.delete(turn.features, FORWARD_COLUMNS, 1)).any()
+    assert (before == 1).all()
