@@ -136,7 +136,7 @@ def scrub(folder: Path, users: Iterable[str] | Mapping[str, str], keep: Path | N
     gone = users if isinstance(users, Mapping) else dict.fromkeys(users, "")
     marks = [json.dumps(user).encode() for user in gone]
     removed = 0
-    if not folder.is_dir():
+    if not gone or not folder.is_dir():
         return 0
     for path in sorted(folder.glob(PATTERN)):
         if path == keep:

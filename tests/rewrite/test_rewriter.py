@@ -9,7 +9,7 @@ import pytest
 from rewrite.cascade import ALWAYS, NEVER, Zone
 from rewrite.decision import REASONS, Decision
 from rewrite.features import FORWARD_COLUMNS
-from rewrite.rewriter import SIFTED, SIFTED_BARE, Rewriter, contenders
+from rewrite.rewriter import SIFTED, SIFTED_BARE, Considered, Rewriter, Scorer, contenders
 from rewrite.text import normalise
 from rewrite.turn import Reading, Turn
 from tests.rewrite.world import SONGS, reading, tiny_generator, turn_rows
@@ -196,13 +196,16 @@ def test_the_evidence_of_a_pair_is_what_was_mined(rewriter: Rewriter) -> None:
     assert rewriter.evidence("play alien bridges", "nobody says this") == {}
 
 
+def proposed(scorer: Scorer, turn: Turn) -> Considered:
+    found = scorer.consider(turn, normalise(turn.utterance))
+    scorer.propose(found, 0.5)
+    return found
+
+
 def test_narrowing_is_the_same_as_never_having_rescored_the_others(rewriter: Rewriter, turns: list[Turn]) -> None:
     scorer, rng, dropped = rewriter.scorer, np.random.default_rng(0), 0
     for turn in turns[:12]:
-        query = normalise(turn.utterance)
-        whole, few = scorer.consider(turn, query), scorer.consider(turn, query)
-        for considered in (whole, few):
-            scorer.propose(considered, 0.5)
+        whole, few = proposed(scorer, turn), proposed(scorer, turn)
         worth = rng.random(len(whole.proposals))
         scorer.rescore(whole, worth)
         scorer.rescore(few, worth, 0.5)
@@ -217,11 +220,8 @@ def test_narrowing_is_the_same_as_never_having_rescored_the_others(rewriter: Rew
 def test_by_the_channel_alone_nothing_is_known_of_the_forward_direction(
     rewriter: Rewriter, turns: list[Turn], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scorer, turn = rewriter.scorer, turns[0]
-    query = normalise(turn.utterance)
-    both, alone = scorer.consider(turn, query), scorer.consider(turn, query)
-    for considered in (both, alone):
-        scorer.propose(considered, 0.5)
+    scorer = rewriter.scorer
+    both, alone = proposed(scorer, turns[0]), proposed(scorer, turns[0])
     worth = np.ones(len(both.proposals))
     scorer.rescore(both, worth)
     monkeypatch.setattr(scorer.generator, "score", lambda *_: pytest.fail("it was asked"))
