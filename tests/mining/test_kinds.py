@@ -125,6 +125,24 @@ def test_scores_are_those_of_scikit_learn() -> None:
     assert got["macro_f1"] == pytest.approx(f1_score(truth, guess, average="macro"))
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=30))
+def test_where_the_truth_is_certain_the_expected_macro_f1_is_the_macro_f1(rows: list[tuple[int, int]]) -> None:
+    truth, guess = np.array(rows).T
+    assert kinds.expected_macro_f1(np.eye(3)[truth], guess) == pytest.approx(kinds.macro_f1(truth, guess))
+
+
+def test_which_correction_it_is_is_cut_by_probabilities_and_not_by_luck() -> None:
+    rng = np.random.default_rng(1)
+    share = rng.uniform(0.1, 0.6, 60)
+    corrected = np.where(np.arange(60) % 2, 0.02, 0.95)
+    found = np.stack([1 - corrected, corrected * (1 - share), corrected * share], axis=1)
+    draws = [np.where(corrected > 0.5, 1 + (rng.random(60) < share), 0) for _ in range(8)]
+    cuts = {kinds.best_cuts(found, labels)[1] for labels in draws}
+    assert len(cuts) == 1
+    assert max(cuts) > 1
+
+
 def test_the_bench_scores_a_model_or_its_own_folds_but_never_a_model_on_its_training_pairs(
     tmp_path: Path, model_path: Path
 ) -> None:
