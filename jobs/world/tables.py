@@ -81,7 +81,8 @@ def _pairs(slots: Slots) -> list[dict[str, str]]:
     return [{"name": name, "value": value} for name, value in slots]
 
 
-def _response(turn: Turn) -> str:
+def response(turn: Turn) -> str:
+    """What the assistant says to a turn."""
     if turn.status == "no_match":
         return "sorry, i didn't understand that"
     what = " ".join(value for _, value in turn.read.slots)
@@ -100,7 +101,7 @@ def _log_row(turn: Turn) -> dict[str, Any]:
         "utterance": asked.utterance,
         "asr_confidence": asked.asr_confidence,
         "asr_nbest": None if asked.heard is None else list(asked.heard.nbest),
-        "response": _response(turn),
+        "response": response(turn),
         "status": turn.status,
         "interrupted": turn.interrupted,
         "dwell_s": turn.dwell_s,
