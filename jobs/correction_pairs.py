@@ -1,13 +1,13 @@
 """Files of labelled request pairs: reading them, and cross-validation by blocks of time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mining import kinds
+from mining import kinds, likeness, reformulations
 from mining.pair_features import Pair
 
 COLUMNS = ("first", "response", "second", "executed", "gap_s", "label")
@@ -65,11 +65,20 @@ def time_blocks(n: int, folds: int) -> Iterator[tuple[NDArray[np.int64], NDArray
         yield np.flatnonzero(train), block
 
 
-def held_out(rows: kinds.Rows, labels: NDArray[np.int64], folds: int) -> NDArray[np.float64]:
-    """(N, classes): every block's probabilities by a model that has not seen its time."""
+def held_out(
+    rows: Any, labels: NDArray[np.int64], folds: int, fit: Callable[..., Any] = kinds.fit
+) -> NDArray[np.float64]:
+    """(N, classes): every block's probabilities by a model that has not seen its time.
+
+    Args:
+        rows: what `fit` learns from, N long.
+        labels: classes (N,).
+        folds: blocks of time.
+        fit: of rows and labels; `kinds.fit` or `likeness_model.fit`.
+    """
     probabilities = np.zeros((len(rows), len(kinds.CLASSES)))
     for train, test in time_blocks(len(rows), folds):
-        probabilities[test] = kinds.fit(rows[train], labels[train]).probabilities(rows[test])
+        probabilities[test] = fit(rows[train], labels[train]).probabilities(rows[test])
     return probabilities
 
 
@@ -81,6 +90,15 @@ def nested_guess(rows: kinds.Rows, labels: NDArray[np.int64], folds: int) -> NDA
         model = kinds.fit(rows[train], labels[train], 0, *cuts)
         guess[test] = model.decide(model.probabilities(rows[test]))
     return guess
+
+
+def by_rules(pairs: Sequence[Pair]) -> NDArray[np.int64]:
+    """(N,) classes by the rules of mining, for which a request that failed and is repeated is put in the same words."""
+    alike = likeness.of_pairs(pairs)
+    kind = reformulations.kinds(alike)
+    correction, rewording, repetition = reformulations.codes("correction", "rewording", "repetition")
+    command = (kind == rewording) | ((kind == repetition) & (alike.failed >= 0.5))
+    return np.select([command, kind == correction], [1, 2], 0).astype(np.int64)
 
 
 def scores(labels: NDArray[np.int64], guess: NDArray[np.int64]) -> dict[str, float]:

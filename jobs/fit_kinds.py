@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,6 +11,9 @@ def fit_kinds(
     pairs: Annotated[Path, typer.Argument(help="Labelled pairs: first, response, second, executed, gap_s, label.")],
     out: Annotated[Path, typer.Option(help="JSON file to write the model to.")],
     folds: Annotated[int, typer.Option(help="Blocks of time that the cuts are chosen by.")] = 10,
+    likeness: Annotated[
+        bool, typer.Option("--likeness", help="Look at likeness alone: for a log that nobody has labelled.")
+    ] = False,
 ) -> None:
     """Fit on all pairs; the cuts come from probabilities of blocks that their model had not seen."""
     from jobs.correction_pairs import held_out, read_pairs
@@ -18,11 +21,18 @@ def fit_kinds(
     from mining import kinds
 
     read, labels = read_pairs(pairs)
-    rows = kinds.matrix(read)
-    cuts = kinds.best_cuts(held_out(rows, labels, folds), labels)
-    model = dataclasses.replace(kinds.fit(rows, labels, 0, *cuts), trained_on=sha256(pairs))
+    rows, fit = _likeness(read) if likeness else (kinds.matrix(read), kinds.fit)
+    cuts = kinds.best_cuts(held_out(rows, labels, folds, fit), labels)
+    model = dataclasses.replace(fit(rows, labels, 0, *cuts), trained_on=sha256(pairs))
     out.write_text(model.to_json() + "\n", encoding="utf-8")
     typer.echo(f"{len(labels)} pairs, cuts {cuts}, written to {out}")
+
+
+def _likeness(pairs: Any) -> tuple[Any, Any]:
+    from mining import likeness_model
+    from mining.likeness import of_pairs
+
+    return of_pairs(pairs).columns(), likeness_model.fit
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ def mine(
     user_key: Annotated[Path | None, typer.Option(help="Key file: user ids become their HMAC-SHA256.")] = None,
     forget: Annotated[Path | None, typer.Option(help="User ids, one a line, of whom no trace may remain.")] = None,
     kinds: Annotated[
-        Path | None, typer.Option(help="Trained model of follow-ups (`python -m jobs.fit_kinds`); default: rules.")
+        Path | None,
+        typer.Option(help="Model of follow-ups (`python -m jobs.fit_kinds`), or `shipped`; left out: rules."),
     ] = None,
     defects: Annotated[
         Path | None, typer.Option(help="Defect model (`python -m jobs.fit_defects`); default: fitted to the log.")
@@ -78,7 +79,7 @@ class Models:
     """Trained models in the place of what mining does by itself."""
 
     kinds: Any = None
-    """A `mining.kinds.KindModel`."""
+    """A `mining.models.Model`."""
     defects: Any = None
     """A `mining.defects.DefectModel`."""
     kinds_id: str = ""
@@ -86,17 +87,19 @@ class Models:
 
     @staticmethod
     def read(kinds: Path | None, defects: Path | None) -> "Models":
-        """From the files that the command names.
+        """From the files that the command names; `shipped` is the model of follow-ups that comes with the project.
 
         Raises:
             ValueError: a file is missing, or is no such model.
         """
         from jobs.rundir import sha256
+        from mining import models
         from mining.defects import DefectModel
-        from mining.kinds import KindModel
+        from mining.likeness_model import SHIPPED
 
+        kinds = SHIPPED if kinds == Path("shipped") else kinds
         return Models(
-            _model(kinds, KindModel.from_json),
+            _model(kinds, models.read),
             _model(defects, DefectModel.from_json),
             sha256(kinds) if kinds else "",
             sha256(defects) if defects else "",

@@ -32,7 +32,7 @@ from mining import (
 from mining.config import MineConfig
 from mining.defects import DefectModel, fit
 from mining.judgement import Yardstick
-from mining.kinds import KindModel
+from mining.models import Model
 from mining.sessions import sessions
 from mining.store import write_global, write_personal
 from mining.turns import US_PER_DAY, Turns
@@ -129,7 +129,7 @@ class Run:
     out: Path
     stage: Stage
     say: Say
-    kinds: KindModel | None = None
+    kinds: Model | None = None
     defects: DefectModel | None = None
     private: bool = False
     """Whether lines of JSON are forgotten: what was protected in the columns stands there in the clear."""

@@ -1,37 +1,60 @@
-"""Kinds of follow-up by a trained model, where one is given: the rules give way where it knows better."""
+"""Kinds of follow-up: by rules, or by a trained model where one is given; the rules give way where it knows better."""
 
 import numpy as np
 import pyarrow as pa
 
+from mining import likeness, reformulations
 from mining.groups import Floats, Ints
-from mining.kinds import CLASSES, KindModel, matrix
+from mining.kinds import CLASSES, matrix
+from mining.likeness import Likeness
+from mining.likeness_model import LikenessModel
+from mining.models import Model
 from mining.pair_features import Pair
 from mining.reformulations import CORRECTIVE, KINDS, NONE
 from mining.sessions import Sessions
 from mining.turns import Turns
 
 
-def probabilities(turns: Turns, order: Sessions, micros: Ints, rules: Ints, model: KindModel) -> Floats:
-    """(N, classes) probabilities of the model's CLASSES; NaN where a turn has no follow-up by the rules."""
-    found = np.full((len(turns), len(CLASSES)), np.nan)
-    at = np.flatnonzero(rules != NONE)
-    if len(at):
-        found[at] = model.probabilities(matrix(pairs(turns, order, micros, at)))
-    return found
+def of_kinds(
+    turns: Turns, order: Sessions, micros: Ints, gap_s: float, model: Model | None
+) -> tuple[Ints, Floats | None]:
+    """(N,) kind of every turn's follow-up, NONE without one, and (N, classes) the model's probabilities, NaN without.
+
+    Args:
+        turns: the block.
+        order: its sessions.
+        micros: (N,) probability of a defect, in millionths.
+        gap_s: longest gap to a follow-up, seconds.
+        model: what to judge by; None for the rules, which give no probabilities.
+    """
+    at = reformulations.followed(order, gap_s)
+    alike = likeness.of_turns(turns, order, micros, at)
+    rules = reformulations.kinds(alike)
+    found = np.full(len(turns), NONE, dtype=np.int64)
+    if model is None:
+        found[at] = rules
+        return found, None
+    shares = np.full((len(turns), len(CLASSES)), np.nan)
+    shares[at] = probabilities(turns, order, micros, at, alike, model)
+    found[at] = kinds(rules, shares[at], model)
+    return found, shares
 
 
-def kinds(rules: Ints, found: Floats, model: KindModel) -> Ints:
-    """(N,) kinds: a repetition is one whatever the model says; of what it calls new, the rules say in which way."""
-    at = np.flatnonzero(rules != NONE)
-    said = model.decide(found[at])
+def probabilities(turns: Turns, order: Sessions, micros: Ints, at: Ints, alike: Likeness, model: Model) -> Floats:
+    """(M, classes) of the turns `at` by the model."""
+    if isinstance(model, LikenessModel):
+        return model.probabilities(alike.columns())
+    return model.probabilities(matrix(pairs(turns, order, micros, at)))
+
+
+def kinds(rules: Ints, found: Floats, model: Model) -> Ints:
+    """(M,) kinds: a repetition is one whatever the model says; of what it calls new, the rules say in which way."""
+    said = model.decide(found)
     correction, rewording, repetition, new = (KINDS.index(name) for name in (*CORRECTIVE, "repetition", "new"))
-    by_rules = rules[at]
-    other = np.where((by_rules == correction) | (by_rules == rewording), new, by_rules)
-    result = rules.copy()
-    result[at] = np.where(
-        by_rules == repetition, repetition, np.select([said == 1, said == 2], [rewording, correction], other)
-    )
-    return result
+    other = np.where((rules == correction) | (rules == rewording), new, rules)
+    return np.where(
+        rules == repetition, repetition, np.select([said == 1, said == 2], [rewording, correction], other)
+    ).astype(np.int64)
 
 
 def pairs(turns: Turns, order: Sessions, micros: Ints, at: Ints) -> list[Pair]:

@@ -9,8 +9,8 @@ from mining import followups
 from mining.config import MineConfig
 from mining.defects import DefectModel, micros
 from mining.groups import Bools, Floats, Ints
-from mining.kinds import KindModel
-from mining.reformulations import kinds, resolutions
+from mining.models import Model
+from mining.reformulations import resolutions
 from mining.sessions import Sessions, sessions
 from mining.signals import Scales, signals
 from mining.turns import Turns
@@ -29,7 +29,7 @@ class Yardstick:
     """Days of the window."""
     scales: Scales
     model: DefectModel
-    kinds: KindModel | None = None
+    kinds: Model | None = None
     """The trained model of follow-ups; None where the rules decide."""
 
 
@@ -57,10 +57,7 @@ class Judged:
         found = signals(turns, order, by.scales)
         probability = micros(by.model, found)
         failed = probability >= 500_000
-        kind, shares = kinds(turns, order, failed, config.pair_gap_s), None
-        if by.kinds is not None:
-            shares = followups.probabilities(turns, order, probability, kind, by.kinds)
-            kind = followups.kinds(kind, shares, by.kinds)
+        kind, shares = followups.of_kinds(turns, order, probability, config.pair_gap_s, by.kinds)
         return Judged(turns, order, found, probability, kind, resolutions(kind, failed), shares)
 
     @cached_property

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from mining.groups import Bools, Ints, packed
+from mining.groups import Bools, Ints
+from mining.likeness import Likeness
 from mining.sessions import Sessions
-from mining.turns import Turns
 
 KINDS = ("repetition", "correction", "rewording", "exploration", "continuation", "new")
 CORRECTIVE = ("correction", "rewording")
@@ -24,39 +24,28 @@ def codes(*names: str) -> Ints:
     return np.array([KINDS.index(name) for name in names], dtype=np.int64)
 
 
-def kinds(turns: Turns, order: Sessions, failed: Bools, gap_s: float) -> Ints:
-    """(N,) number in KINDS of every turn's follow-up; NONE where no turn of the session followed within `gap_s`.
+def followed(order: Sessions, gap_s: float) -> Ints:
+    """Rows of the turns whose session went on within `gap_s`: those that have a follow-up."""
+    return np.flatnonzero(order.followed & (order.next_gap_s <= gap_s))
+
+
+def kinds(pairs: Likeness) -> Ints:
+    """(M,) number in KINDS of every follow-up, by rules.
 
     Whole-term substitution after a turn that worked ("play jazz", "play rock") is exploration, not correction
     (Source: Hassan et al. 2014, Struggling or exploring?).
     """
-    at = np.flatnonzero(order.followed & (order.next_gap_s <= gap_s))
-    mine, theirs = turns.effective[at], turns.text[at + 1]
-    size_mine, size_theirs, common = shared_words(turns, mine, theirs)
-    similar, bad = order.similarity[at], failed[at]
-    same_skeleton = (np.abs(size_mine - size_theirs) <= 1) & (common >= 1) & (size_mine - common <= 2)
-    extends = (common == size_mine) | (common == size_theirs)
+    bad, common = pairs.failed >= 0.5, pairs.common
+    same_skeleton = (np.abs(pairs.size_mine - pairs.size_theirs) <= 1) & (common >= 1) & (pairs.size_mine - common <= 2)
+    extends = (common == pairs.size_mine) | (common == pairs.size_theirs)
     rules = (
-        mine == theirs,
-        bad & (similar >= MISHEARD),
-        bad & ((similar >= REWORDED) | (common * 2 >= size_theirs)),
+        pairs.same,
+        bad & (pairs.similarity >= MISHEARD),
+        bad & ((pairs.similarity >= REWORDED) | (common * 2 >= pairs.size_theirs)),
         ~bad & same_skeleton,
         ~bad & extends,
     )
-    found = np.full(len(turns), NONE, dtype=np.int64)
-    found[at] = np.select(rules, np.arange(len(rules)), len(rules))
-    return found
-
-
-def shared_words(turns: Turns, left: Ints, right: Ints) -> tuple[Ints, Ints, Ints]:
-    """Distinct words of either text and those that both have, of pairs of codes (M,)."""
-    if not len(left):
-        return left, left, left
-    _, row, inverse = np.unique(packed(left, right), return_index=True, return_inverse=True)
-    words = {code: frozenset(turns.words_of[code].split(" ")) for code in np.union1d(left, right).tolist()}
-    pairs = [(words[a], words[b]) for a, b in zip(left[row].tolist(), right[row].tolist(), strict=True)]
-    sizes = np.array([(len(a), len(b), len(a & b)) for a, b in pairs], dtype=np.int64)[inverse]
-    return sizes[:, 0], sizes[:, 1], sizes[:, 2]
+    return np.select(rules, np.arange(len(rules)), len(rules)).astype(np.int64)
 
 
 def resolutions(kind: Ints, failed: Bools, reach: int = 3) -> Ints:

@@ -14,10 +14,10 @@ def corrections(
     ] = None,
     folds: Annotated[int, typer.Option(help="Blocks of time, each held out in turn from training.")] = 10,
 ) -> None:
-    """Score the model of follow-ups on labelled pairs, beside "not executed" alone.
+    """Score the model of follow-ups on labelled pairs, beside the one that ships, the rules, and "not executed" alone.
 
     Blocks of time are held out in turn: model and cuts of a block come from the other blocks. With `--model`, that
-    model is scored, which must have been trained on other pairs.
+    model is scored, which must have been trained on other pairs. The shipped one has seen simulated users only.
     """
     report = measure(pairs, folds, model)
     for name, row in report["systems"].items():
@@ -37,20 +37,36 @@ def measure(pairs: Path, folds: int = 10, model_path: Path | None = None) -> dic
     """
     import numpy as np
 
-    from jobs.correction_pairs import nested_guess, read_pairs, scores
+    from jobs.correction_pairs import by_rules, nested_guess, read_pairs, scores
     from jobs.rundir import sha256
     from mining import kinds
+    from mining.likeness_model import SHIPPED
 
     read, labels = read_pairs(pairs)
-    rows = kinds.matrix(read)
     if model_path is not None:
-        model = kinds.KindModel.from_json(model_path.read_text(encoding="utf-8"))
-        if model.trained_on == sha256(pairs):
-            raise ValueError(f"{model_path} was trained on {pairs} itself; expected other pairs, or no --model")
-        guess, how = model.decide(model.probabilities(rows)), f"{model_path.name}, trained on other pairs"
+        guess, how = _guess(model_path, read, sha256(pairs)), f"{model_path.name}, trained on other pairs"
     else:
-        guess, how = nested_guess(rows, labels, folds), f"{folds} blocks of time, each held out in turn"
-    ours = scores(labels, guess)
+        guess, how = nested_guess(kinds.matrix(read), labels, folds), f"{folds} blocks of time, each held out in turn"
     not_executed = np.array([int(pair.executed < 0.5) for pair in read])
-    systems = {"reprise": ours, "not executed": scores(labels, not_executed)}
+    guesses = {
+        "reprise": guess,
+        "shipped": _guess(SHIPPED, read, sha256(pairs)),
+        "rules": by_rules(read),
+        "not executed": not_executed,
+    }
+    systems = {name: scores(labels, said) for name, said in guesses.items()}
+    ours = systems["reprise"]
     return {"pairs": len(labels), "how": how, "f1": ours["f1"], "macro_f1": ours["macro_f1"], "systems": systems}
+
+
+def _guess(path: Path, pairs: Any, pairs_id: str) -> Any:
+    """Classes by a model that has not learned from these pairs."""
+    from mining import kinds, models
+    from mining.likeness import of_pairs
+
+    model = models.read(path.read_text(encoding="utf-8"))
+    if model.trained_on == pairs_id:
+        raise ValueError(f"{path} was trained on these very pairs; expected other pairs, or no --model")
+    if isinstance(model, kinds.KindModel):
+        return model.decide(model.probabilities(kinds.matrix(pairs)))
+    return model.decide(model.probabilities(of_pairs(pairs).columns()))

@@ -8,7 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.bench.corrections import measure
 from jobs.correction_pairs import read_pairs
+from jobs.fit_kinds import fit_kinds
 from jobs.simulate import DEMO
 from jobs.world.followups import SESSION_GAP_S, followups, pairs_table
 from jobs.world.grammar import spoken_catalogue
@@ -55,6 +57,17 @@ def test_neighbouring_pairs_of_a_user_are_each_others_window(turns: list[Turn], 
 
 def test_nobody_makes_no_pairs_but_a_table_of_the_same_form(turns: list[Turn]) -> None:
     assert pairs_table([]).schema == pairs_table(turns).schema
+
+
+def test_a_model_of_likeness_learned_from_them_beats_the_rules_on_other_users(tmp_path: Path) -> None:
+    followups(tmp_path / "train.parquet", 60, 14, 1)
+    followups(tmp_path / "test.parquet", 30, 14, 2)
+    fit_kinds(tmp_path / "train.parquet", tmp_path / "kinds.json", 3, likeness=True)
+    rows = measure(tmp_path / "test.parquet", model_path=tmp_path / "kinds.json")["systems"]
+    assert list(rows) == ["reprise", "shipped", "rules", "not executed"]
+    assert rows["reprise"]["f1"] > rows["rules"]["f1"] + 0.01
+    assert rows["shipped"]["f1"] > rows["rules"]["f1"] + 0.01
+    assert rows["reprise"]["macro_f1"] > rows["rules"]["macro_f1"]
 
 
 def test_the_same_seed_gives_the_same_pairs(tmp_path: Path) -> None:

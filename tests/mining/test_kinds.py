@@ -149,7 +149,10 @@ def test_the_bench_scores_a_model_or_its_own_folds_but_never_a_model_on_its_trai
     path = labelled(tmp_path / "pairs.parquet")
     scored = measure(path, model_path=model_path)
     assert scored["systems"]["reprise"]["f1"] == scored["f1"] > 0.9
-    assert "3 blocks of time" in measure(path, 3)["how"]
+    trained_here = measure(path, 3)
+    assert "3 blocks of time" in trained_here["how"]
+    assert list(trained_here["systems"]) == ["reprise", "shipped", "rules", "not executed"]
+    assert trained_here["systems"]["shipped"] == scored["systems"]["shipped"]
     with pytest.raises(ValueError, match="was trained on"):
         measure(model_path.parent / "train.parquet", model_path=model_path)
 

@@ -14,8 +14,11 @@ from jobs.fit_defects import fit_defects, labelled_levels
 from jobs.fit_kinds import fit_kinds
 from jobs.mine import Models, run
 from jobs.rundir import manifest_of, sha256
+from mining import likeness
 from mining.config import MineConfig
 from mining.defects import DefectModel, micros, prior_model
+from mining.likeness_model import SHIPPED, LikenessModel
+from mining.pair_features import Pair
 from mining.signals import LEVELS
 from tests.mining import logs
 from tests.mining.test_kinds import labelled
@@ -81,6 +84,23 @@ def test_the_trained_model_says_how_sure_it_is_of_every_follow_up(mined: Any) ->
     same = [row for row in followed if row["followup"]["text"] == row["effective_text"]]
     assert same
     assert {row["followup_kind"] for row in same} == {"repetition"}
+
+
+@pytest.mark.spark
+def test_the_shipped_model_judges_by_name_and_is_on_record(spark: Any, tmp_path: Path) -> None:
+    log = logs.write(logs.random_log(11) + retried(), tmp_path / "log.parquet")
+    run([log], tmp_path / "out", CONFIG, models=Models.read(Path("shipped"), None))
+    assert manifest_of(tmp_path / "out")["config"]["kinds_id"] == sha256(SHIPPED)
+    rows = pq.read_table(tmp_path / "out" / "turns").to_pylist()
+    followed = [row for row in rows if row["followup_kind"] is not None]
+    model = LikenessModel.from_json(SHIPPED.read_text())
+    for row in (row for row in followed if row["text"] == row["effective_text"]):
+        executed = 1 - row["defect_probability"]
+        pair = Pair(row["effective_text"], row["followup"]["text"], executed, 1.0)
+        (expected,) = model.probabilities(likeness.of_pairs([pair]).columns())
+        assert list(row["followup_probabilities"].values()) == pytest.approx(expected.tolist(), abs=1e-3)
+    heard = {(r["effective_text"], r["followup"]["text"]): r["followup_kind"] for r in followed}
+    assert heard["play harvest spoon", "play harvest moon"] == "correction"
 
 
 @pytest.mark.spark
