@@ -151,10 +151,20 @@ def test_the_bench_scores_a_model_or_its_own_folds_but_never_a_model_on_its_trai
     assert scored["systems"]["reprise"]["f1"] == scored["f1"] > 0.9
     trained_here = measure(path, 3)
     assert "3 blocks of time" in trained_here["how"]
-    assert list(trained_here["systems"]) == ["reprise", "shipped", "rules", "not executed"]
+    assert list(trained_here["systems"]) == ["reprise", "rules", "not executed", "shipped"]
     assert trained_here["systems"]["shipped"] == scored["systems"]["shipped"]
     with pytest.raises(ValueError, match="was trained on"):
         measure(model_path.parent / "train.parquet", model_path=model_path)
+
+
+def test_the_shipped_model_has_no_row_on_the_pairs_that_it_was_trained_on(
+    tmp_path: Path, model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = labelled(tmp_path / "pairs.parquet")
+    fit_kinds(path, tmp_path / "shipped.json", 3, likeness=True)
+    assert "shipped" in measure(path, model_path=model_path)["systems"]
+    monkeypatch.setattr("mining.likeness_model.SHIPPED", tmp_path / "shipped.json")
+    assert "shipped" not in measure(path, model_path=model_path)["systems"]
 
 
 def test_neighbouring_rows_that_share_a_request_are_one_window(tmp_path: Path) -> None:
