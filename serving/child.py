@@ -8,6 +8,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from serving.seats import WorkerSettings
+from serving.sweeping import Sweeper
 from serving.wire import packed, read_items, write_all
 from serving.worker import Worker
 
@@ -26,7 +27,7 @@ def main(orders: Connection, answers: Connection, settings: WorkerSettings) -> N
         except OSError:
             os._exit(1)  # nobody listens any more
 
-    worker = Worker(lambda path: opener(path, settings), say, settings.model_batch)
+    worker = Worker(lambda path: opener(path, settings), say, settings.model_batch, Sweeper())
     for item in read_items(orders):
         worker.give(item)
     worker.give(None)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from serving.job import CROWDED, FAULT, GONE, LATE, Answer, Drop, Hidden, Job, Load, Loaded
 from serving.pace import Pace
+from serving.sweeping import Sweeper, settle
 
 if TYPE_CHECKING:
     from serving.engine import Engine
@@ -40,7 +41,15 @@ class Waiting:
 class Worker:
     """Two threads over the bundles that are open. Orders and jobs come through one queue, in order."""
 
-    def __init__(self, open_bundle: Opener, say: Callable[[Answer | Loaded], None], model_batch: int = 8) -> None:
+    def __init__(
+        self,
+        open_bundle: Opener,
+        say: Callable[[Answer | Loaded], None],
+        model_batch: int = 8,
+        sweeper: Sweeper | None = None,
+    ) -> None:
+        """Begin to work; `sweeper` is that of this process, where it is the worker's own."""
+        self._sweeper = sweeper
         self._open = open_bundle
         self._say = say
         self._model_batch = model_batch
@@ -77,6 +86,8 @@ class Worker:
                 return
             if isinstance(item, Job):
                 self._consider(item)
+                if self._sweeper is not None:
+                    self._sweeper.turn_done()
             elif isinstance(item, Load):
                 self._loads.put(item)
             elif isinstance(item, Hidden):
@@ -84,7 +95,7 @@ class Worker:
             elif isinstance(item, Drop):
                 with self._changing:  # a load may end at this very moment
                     self._engines = {name: engine for name, engine in self._engines.items() if name in item.keep}
-                release_memory()
+                release_memory(gc.collect if self._sweeper is None else settle)
 
     def _hide(self, hidden: Hidden) -> None:
         self._hidden = hidden
@@ -208,6 +219,8 @@ class Worker:
             engine.warm()
         except Exception as error:  # whatever is wrong with a bundle, the one in force stays
             return Loaded(load.path, error=f"{type(error).__name__}: {error}")
+        if self._sweeper is not None and not self._engines:  # nobody waits yet
+            settle()
         with self._changing:
             self._engines = {**self._engines, engine.bundle_id: engine}
         if self._hidden.epoch > load.hidden.epoch:  # an order came while it was being opened
@@ -240,11 +253,11 @@ def _quietly(engine: "Engine") -> bool:
         return True
 
 
-def release_memory() -> None:
+def release_memory(collect: Callable[[], object]) -> None:
     """Give memory of closed bundles back to the system, where the C library can."""
     import ctypes
 
-    gc.collect()
+    collect()
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     except (OSError, AttributeError):
