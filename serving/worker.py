@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from serving.job import CROWDED, FAULT, GONE, LATE, Answer, Drop, Hidden, Job, Load, Loaded
 from serving.pace import Pace
@@ -23,6 +23,13 @@ Opener = Callable[[str], "Engine"]
 
 IDLE_S = 0.5
 """How often a lane with nothing to do looks for work ahead of need."""
+
+
+class Inbox(Protocol):
+    """Where jobs and orders come from."""
+
+    def get(self) -> Any:
+        """The next item, as soon as there is one; None at the end."""
 
 
 @dataclass(eq=False)
@@ -46,9 +53,14 @@ class Worker:
         open_bundle: Opener,
         say: Callable[[Answer | Loaded], None],
         model_batch: int = 8,
+        inbox: Inbox | None = None,
         sweeper: Sweeper | None = None,
     ) -> None:
-        """Begin to work; `sweeper` is that of this process, where it is the worker's own."""
+        """Begin to work.
+
+        Args:
+            inbox: where items come from instead of `give`. sweeper: of this process, where it is the worker's own.
+        """
         self._sweeper = sweeper
         self._open = open_bundle
         self._say = say
@@ -56,7 +68,8 @@ class Worker:
         self._engines: dict[str, Engine] = {}
         self._changing = threading.Lock()
         self._hidden = Hidden()
-        self._inbox: SimpleQueue[Any] = SimpleQueue()
+        self._given: SimpleQueue[Any] = SimpleQueue()
+        self._inbox: Inbox = self._given if inbox is None else inbox
         self._model_inbox: SimpleQueue[Waiting | None] = SimpleQueue()
         self._loads: SimpleQueue[Load | None] = SimpleQueue()
         self._pace = Pace()
@@ -70,10 +83,10 @@ class Worker:
 
     def give(self, item: Any) -> None:
         """Put a Job, Load, Drop or Hidden in; answers come through `say`, from any thread. None ends the worker."""
-        self._inbox.put(item)
+        self._given.put(item)
 
     def join(self) -> None:
-        """Wait until everything given before None is done."""
+        """Wait until everything that came before None is done."""
         for thread in self._threads:
             thread.join()
 
