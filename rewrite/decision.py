@@ -133,6 +133,11 @@ class Decider:
         """Uncalibrated worth of each candidate, shape (N,), from CHEAP_FEATURES: which ones to rescore."""
         return _predict(self._sift_model, features)
 
+    @property
+    def decides_unasked(self) -> bool:
+        """Whether the cheap trees can decide alone: bundles from before there was a zone cannot."""
+        return set(SPACES) <= self._sift_calibration.keys()
+
     def p_right_unasked(self, worth: np.ndarray, spaces: Sequence[Space]) -> np.ndarray:
         """As `p_right` where the generator is not asked, from the candidates' worth, shape (N,)."""
         return _calibrated(self._sift_calibration, worth, spaces)

@@ -4,6 +4,7 @@ Both drain greedily: what is queued when a lane frees up is taken together, and 
 """
 
 import gc
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -128,13 +129,33 @@ class Worker:
         return None
 
     def _queue_for_model(self, waiting: Waiting) -> None:
-        """Refused at once where the wait for the model would outlast the deadline."""
-        ahead = self._model_inbox.qsize() + self._in_hand + 1
-        if time.monotonic() + ahead * self._pace.seconds > waiting.job.deadline_s:
+        """Decided without the model where the wait for it is too long, or, where that cannot be, refused at once.
+
+        One that finds nothing ahead of it does not go by the pace: it may be that of an hour ago.
+        """
+        ahead = self._model_inbox.qsize() + self._in_hand
+        begins_s = time.monotonic() + ahead * self._pace.seconds
+        outlasts = ahead > 0 and begins_s + self._pace.seconds > waiting.job.deadline_s
+        if (outlasts or begins_s > waiting.job.model_by_s) and self._shed(waiting):
+            return
+        if outlasts:
             self._fail(waiting.job, CROWDED)
         else:
             waiting.asked = True
             self._model_inbox.put(waiting)
+
+    def _shed(self, waiting: Waiting) -> bool:
+        """Answer by the cheap trees; False where this job, or its bundle, is not to be decided so."""
+        if math.isinf(waiting.job.model_by_s):
+            return False
+        try:
+            found = waiting.engine.unasked(waiting.job, waiting.memo)
+        except Exception:
+            self._fail(waiting.job, FAULT)
+            return True
+        if found is not None:
+            self._say(replace(found, shed=True, took_ms=_ms_since(waiting.begun_s)))
+        return found is not None
 
     def _attempt(self, waiting: Waiting) -> bool:
         """Answer, or return True where the model is needed first. A job that fails, fails alone."""
@@ -144,7 +165,7 @@ class Worker:
             self._fail(waiting.job, FAULT)
             return False
         if isinstance(found, Answer):
-            took_ms = (time.monotonic() - waiting.begun_s) * 1000
+            took_ms = _ms_since(waiting.begun_s)
             self._say(replace(found, by_model=waiting.asked, took_ms=took_ms, model_ms=waiting.model_s * 1000))
             return False
         waiting.needs = found
@@ -155,6 +176,9 @@ class Worker:
             batch = self._batch()
             if batch is None:
                 return
+            batch = [w for w in batch if not self._outwaited(w)]
+            if not batch:
+                continue
             self._in_hand, started = len(batch), time.monotonic()
             while batch:
                 batch = [w for w in batch if not self._late(w)]
@@ -211,6 +235,10 @@ class Worker:
                 self._fail(waiting.job, FAULT)
         return done
 
+    def _outwaited(self, waiting: Waiting) -> bool:
+        """Whether it waited for the model for so long that it was decided without."""
+        return time.monotonic() > waiting.job.model_by_s and self._shed(waiting)
+
     def _late(self, waiting: Waiting) -> bool:
         if time.monotonic() <= waiting.job.deadline_s:
             return False
@@ -256,6 +284,10 @@ def _met_together(batch: list[Waiting]) -> list[Waiting]:
     except Exception:
         return list(_met(batch))
     return batch
+
+
+def _ms_since(began_s: float) -> float:
+    return (time.monotonic() - began_s) * 1000
 
 
 def _quietly(engine: "Engine") -> bool:
