@@ -25,6 +25,9 @@ Opener = Callable[[str], "Engine"]
 IDLE_S = 0.5
 """How often a lane with nothing to do looks for work ahead of need."""
 
+QUIET_S = 0.05
+"""Time without a job after which there is time for such work: before, it would only be in the next one's way."""
+
 
 class Inbox(Protocol):
     """Where jobs and orders come from."""
@@ -75,6 +78,7 @@ class Worker:
         self._loads: SimpleQueue[Load | None] = SimpleQueue()
         self._pace = Pace()
         self._in_hand = 0
+        self._last_job_s = -math.inf
         self._threads = [
             threading.Thread(target=lane, name=name, daemon=True)
             for name, lane in (("cheap", self._cheap_lane), ("model", self._model_lane), ("load", self._load_lane))
@@ -117,7 +121,7 @@ class Worker:
             engine.hide(hidden)
 
     def _consider(self, job: Job) -> None:
-        now = time.monotonic()
+        now = self._last_job_s = time.monotonic()
         engine = self._engines.get(job.bundle_id)
         if engine is None:
             return self._fail(job, GONE)
@@ -219,6 +223,8 @@ class Worker:
                     continue
 
     def _worked_ahead(self) -> bool:
+        if time.monotonic() - self._last_job_s < QUIET_S:
+            return False
         busy = False
         for engine in list(self._engines.values()):
             busy = _quietly(engine) or busy

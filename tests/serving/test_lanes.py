@@ -175,6 +175,25 @@ def test_a_lane_that_was_slow_once_is_tried_again(desk: Desk) -> None:
     assert desk.ask("m1", first=5, within_s=5)[0].by_model
 
 
+def test_nothing_is_done_ahead_of_need_while_jobs_come(desk: Desk) -> None:
+    ahead: list[float] = []
+
+    def idle() -> bool:
+        ahead.append(time.monotonic())
+        time.sleep(0.001)
+        return True
+
+    desk.engine.idle = idle  # type: ignore[method-assign]
+    began = time.monotonic()
+    for number in range(100):
+        desk.ask("a", first=100 + number)
+        time.sleep(0.01)
+    during = [at for at in ahead if began + 0.05 < at]
+    time.sleep(1.0)
+    assert len(during) < 50
+    assert len([at for at in ahead if began + 0.05 < at]) > len(during) + 50
+
+
 def test_a_bundle_that_is_not_open_fails_its_jobs_and_no_other(desk: Desk) -> None:
     assert desk.ask("a", bundle="other")[0].failure == GONE
     assert desk.ask("a", first=5)[0].text == "A"
