@@ -19,6 +19,9 @@ def serve(
     holdout: Annotated[float, typer.Option(min=0, max=1, help="Share of users that are never rewritten.")] = 0.02,
     holdout_salt: Annotated[str, typer.Option(help="Another salt holds out other users.")] = "reprise",
     deadline_ms: Annotated[float, typer.Option(min=1, help="Of requests that name none.")] = 250.0,
+    model_wait_ms: Annotated[
+        float, typer.Option(min=0, help="For the generator; a turn that would wait longer does without. 0: no limit.")
+    ] = 40.0,
     places: Annotated[int, typer.Option(min=1, help="Turns in the works at once; more are refused.")] = 64,
     workers: Annotated[
         int | None, typer.Option(min=0, help="Processes that decide; 0: the service's own; else one fewer than cores.")
@@ -41,9 +44,9 @@ def serve(
     workers = max(1, cores() - 1) if workers is None else workers
     config = ServeConfig(
         registry=registry, bundle=bundle, state=state, host=host, port=port, keys=keys, holdout_share=holdout,
-        holdout_salt=holdout_salt, deadline_ms=deadline_ms, places=places, workers=workers, threads=threads,
-        model_batch=model_batch, precision=precision, device=device, fsync_s=fsync_s, grace_s=grace_s,
-        watch_s=watch_s, trace=trace,
+        holdout_salt=holdout_salt, deadline_ms=deadline_ms, model_wait_ms=model_wait_ms, places=places, workers=workers,
+        threads=threads, model_batch=model_batch, precision=precision, device=device, fsync_s=fsync_s,
+        grace_s=grace_s, watch_s=watch_s, trace=trace,
     )  # fmt: skip
 
     def started(_: object, taken: int) -> None:

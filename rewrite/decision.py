@@ -7,6 +7,7 @@ pickle.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,7 +77,11 @@ class Calibration:
     probability: tuple[float, ...] = (0.0, 1.0)
 
     def __call__(self, raw: np.ndarray) -> np.ndarray:
-        return np.asarray(0.999 * np.interp(raw, self.raw, self.probability) + 0.001 * raw)
+        return np.asarray(0.999 * np.interp(raw, *self._knots) + 0.001 * raw)
+
+    @cached_property
+    def _knots(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.array(self.raw), np.array(self.probability)
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,11 @@ class Decider:
     def sift(self, features: np.ndarray) -> np.ndarray:
         """Uncalibrated worth of each candidate, shape (N,), from CHEAP_FEATURES: which ones to rescore."""
         return _predict(self._sift_model, features)
+
+    @property
+    def decides_unasked(self) -> bool:
+        """Whether the cheap trees can decide alone: bundles from before there was a zone cannot."""
+        return set(SPACES) <= self._sift_calibration.keys()
 
     def p_right_unasked(self, worth: np.ndarray, spaces: Sequence[Space]) -> np.ndarray:
         """As `p_right` where the generator is not asked, from the candidates' worth, shape (N,)."""
@@ -226,7 +236,10 @@ def _predict(model: lightgbm.Booster, features: np.ndarray) -> np.ndarray:
 
 
 def _calibrated(by_space: Mapping[str, Calibration], raw: np.ndarray, spaces: Sequence[Space]) -> np.ndarray:
-    return np.array([by_space[space](value) for space, value in zip(spaces, raw, strict=True)])
+    found, of = np.zeros(len(raw)), np.array(spaces, dtype=object)
+    for space in set(spaces):
+        found[of == space] = by_space[space](raw[of == space])
+    return found
 
 
 def _thresholds(settings: Mapping[str, Any]) -> Thresholds:

@@ -104,10 +104,11 @@ class WordUsers:
         for known in knowledge.known.values():
             for word in set(known.text.split()):
                 self._users[word] = self._users.get(word, 0) + known.users
+        self._rarity = {word: 1 / (1 + math.log1p(users)) for word, users in self._users.items()}
 
     def rarity(self, words: Sequence[str]) -> list[float]:
         """Inverse of how common each word is, in (0, 1]."""
-        return [1 / (1 + math.log1p(self._users.get(word, 0))) for word in words]
+        return [self._rarity.get(word, 1.0) for word in words]
 
     def of(self, words: Sequence[str], own: Own) -> list[int]:
         """Users per word; a word of the user's own texts counts for at least one."""
@@ -188,14 +189,12 @@ def cheap_features(
     own_total = sum(t.count for t in own.texts.values())
     alike = _alike(proposals, ratios, knowledge)
     rows = []
-    for row, proposal in enumerate(proposals):
+    for proposal in proposals:
         text = proposal.text
         known, mine, pair = knowledge.known.get(text), own.texts.get(text), proposal.pair
         intent = intent_log_probs.get(proposal.reading.intent or "", NAN)
         rows.append(
             [
-                p_fail,
-                *alike_as_text[row],
                 float(pair is not None),
                 pair.users if pair else 0,
                 pair.worth if pair else NAN,
@@ -216,7 +215,9 @@ def cheap_features(
                 max((fuzz.ratio(n, text) for n in turn.asr_nbest), default=NAN),
             ]
         )
-    return np.array(rows, dtype=np.float64).reshape(len(proposals), len(CHEAP_FEATURES))
+    own_width = len(CHEAP_FEATURES) - len(LIKENESS_FEATURES) - 1
+    known_of_each = np.array(rows, dtype=np.float64).reshape(len(proposals), own_width)
+    return np.hstack([np.full((len(proposals), 1), p_fail), alike_as_text, known_of_each])
 
 
 def model_features(

@@ -7,9 +7,13 @@ import math
 import re
 from collections import Counter
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 from rewrite.turn import Reading
+
+REMEMBERED = 50_000
+"""Texts whose numbers and negations are kept."""
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 
@@ -91,7 +95,7 @@ class Guards:
     def _is_sensitive(self, intent: str | None) -> bool:
         if intent is None or intent in self.allowed:
             return False
-        return not set(self.sensitive).isdisjoint(re.split(r"[\W_]+", intent.lower()))
+        return not set(self.sensitive).isdisjoint(_parts(intent))
 
     def _changes_held_slot(self, heard: Reading, proposed: Reading) -> bool:
         before, after = ({(n, v) for n, v in r.slots if n in self.held_slots} for r in (heard, proposed))
@@ -105,12 +109,21 @@ def changes(query: str, text: str, words: frozenset[str]) -> bool:
 
 def changes_number(query: str, text: str) -> bool:
     """Whether a number that the query says is another one, or missing, in `text`; adding one is no change."""
-    return bool(_numbers(query) - _numbers(text))
+    said, kept = _numbers(query), _numbers(text)
+    return any(count > kept.get(number, 0) for number, count in said.items())
 
 
-def _counts(text: str, words: frozenset[str]) -> Counter[str]:
-    return Counter(word for word in _WORD.findall(text.lower()) if word in words)
+@lru_cache(maxsize=REMEMBERED)
+def _parts(intent: str) -> tuple[str, ...]:
+    return tuple(re.split(r"[\W_]+", intent.lower()))
 
 
-def _numbers(text: str) -> Counter[str]:
-    return Counter(w for w in _WORD.findall(text.lower()) if w in _NUMBERS or any(c.isdigit() for c in w))
+# the same texts in force are candidates again and again
+@lru_cache(maxsize=REMEMBERED)
+def _counts(text: str, words: frozenset[str]) -> dict[str, int]:
+    return dict(Counter(word for word in _WORD.findall(text.lower()) if word in words))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _numbers(text: str) -> dict[str, int]:
+    return dict(Counter(w for w in _WORD.findall(text.lower()) if w in _NUMBERS or any(c.isdigit() for c in w)))

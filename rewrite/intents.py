@@ -4,13 +4,16 @@ The NLU read the query as it was heard; this model is told, by mined pairs, what
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
+
+from rewrite.ngrams import grams
 
 _FEATURES = 2**15
 
@@ -49,9 +52,9 @@ class IntentModel:
 
     def log_probs(self, text: str) -> dict[str, float]:
         """log P(intent | text) by intent, nats: softmax over the one-against-rest scores."""
-        heard = _hashed([text])
+        rows, heard = _hashed_one(text)
         # only the rows in use: a product with the whole would first turn all weights into doubles
-        scores = heard.data @ self.weights[heard.indices].astype(np.float64) + self.bias
+        scores = heard @ self.weights[rows].astype(np.float64) + self.bias
         scores -= scores.max()
         scores -= np.log(np.exp(scores).sum())
         return dict(zip(self.intents, scores.tolist(), strict=True))
@@ -77,6 +80,21 @@ class IntentModel:
     def rounded(self) -> "IntentModel":
         """The model as it is after `save` and `load`: what decisions must be fitted with."""
         return IntentModel(self.intents, self.weights.astype(np.float16).astype(np.float32), self.bias)
+
+
+@lru_cache(maxsize=20_000)
+def _buckets(word: str) -> tuple[int, ...]:
+    from sklearn.utils import murmurhash3_32
+
+    return tuple(abs(murmurhash3_32(gram, 0)) % _FEATURES for gram in grams(word))
+
+
+def _hashed_one(text: str) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and values of `_hashed` of one text, to the last bit: sklearn's checks would be most of the time."""
+    counts = Counter(bucket for word in text.split() for bucket in _buckets(word))
+    rows = np.array(sorted(counts), dtype=np.int64)
+    values = np.array([counts[row] for row in rows.tolist()], dtype=np.float64)
+    return rows, values / np.sqrt((values**2).sum()) if len(rows) else values
 
 
 def _hashed(texts: Sequence[str]) -> Any:

@@ -43,6 +43,15 @@ LIKENESS_FEATURES = (
 )
 
 
+_OF_TEXT = (
+    fuzz.token_set_ratio,
+    fuzz.partial_ratio,
+    LCSseq.normalized_similarity,
+    Prefix.similarity,
+    Postfix.similarity,
+)
+
+
 def likeness(
     query: str,
     texts: Sequence[str],
@@ -60,8 +69,9 @@ def likeness(
     """
     if not texts:
         return np.zeros((0, len(LIKENESS_FEATURES)))
-    asked = query.split()
-    matched = _word_matches(asked, [text.split() for text in texts])
+    asked, proposed = query.split(), [text.split() for text in texts]
+    matched = _word_matches(asked, proposed)
+    kept = _kept_shares(asked, asked_rarity, proposed, rarity)
     led = np.stack(
         [
             _scores(query, texts, fuzz.ratio),
@@ -69,30 +79,25 @@ def likeness(
             _scores(phonetic(query), [phonetic(t) for t in texts], fuzz.ratio),
             _scores(query.replace(" ", ""), [t.replace(" ", "") for t in texts], fuzz.ratio),
             ngrams.cosines(query, texts),
-            np.array([_kept(asked, asked_rarity, text.split()) for text in texts]),
-            np.array([_kept(text.split(), r, asked) for text, r in zip(texts, rarity, strict=True)]),
+            kept[:, 0],
+            kept[:, 1],
             matched[:, 0],
         ],
         axis=1,
     )
     leads = np.stack([margins(led[:, column]) for column in range(led.shape[1])], axis=1)
-    rest = [
+    of_text = np.stack([_scores(query, texts, scorer) for scorer in _OF_TEXT], axis=1)
+    of_words = [
         [
-            fuzz.token_set_ratio(query, text),
-            fuzz.partial_ratio(query, text),
-            LCSseq.normalized_similarity(query, text),
-            Prefix.similarity(query, text),
-            Postfix.similarity(query, text),
-            *matched[row][1:],
-            *_word_features(asked, text.split()),
+            *_word_features(asked, words),
             len(text) - len(query),
-            len(text.split()) - len(asked),
-            Levenshtein.distance(asked, text.split()),
+            len(words) - len(asked),
+            Levenshtein.distance(asked, words),
             len(text),
         ]
-        for row, text in enumerate(texts)
+        for text, words in zip(texts, proposed, strict=True)
     ]
-    return np.hstack([led, leads, np.array(rest, dtype=np.float64)])
+    return np.hstack([led, leads, of_text, matched[:, 1:], np.array(of_words, dtype=np.float64)])
 
 
 def margins(values: np.ndarray) -> np.ndarray:
@@ -107,11 +112,25 @@ def _scores(query: str, texts: Sequence[str], scorer: Callable[..., float]) -> n
     return np.asarray(process.cdist([query], texts, scorer=scorer, dtype=np.float64)[0])
 
 
-def _kept(words: Sequence[str], rarity: Sequence[float], among: Sequence[str]) -> float:
-    """Share of `words`, weighted by rarity, that stand in `among`."""
-    total, present = sum(rarity), set(among)
-    kept = sum(r for word, r in zip(words, rarity, strict=True) if word in present)
-    return kept / total if total else math.nan
+def _kept_shares(
+    asked: Sequence[str],
+    asked_rarity: Sequence[float],
+    proposed: Sequence[Sequence[str]],
+    rarity: Sequence[Sequence[float]],
+) -> np.ndarray:
+    """Share of the query's words that stand in each text, and of its words that stand in the query, by rarity.
+
+    Returns:
+        (N, 2), NaN for a side without words.
+    """
+    weighted, here, total = list(zip(asked, asked_rarity, strict=True)), set(asked), sum(asked_rarity)
+    shares = []
+    for words, weights in zip(proposed, rarity, strict=True):
+        there, its_total = set(words), sum(weights)
+        kept = sum([weight for word, weight in weighted if word in there])
+        its_kept = sum([weight for word, weight in zip(words, weights, strict=True) if word in here])
+        shares.append((kept / total if total else math.nan, its_kept / its_total if its_total else math.nan))
+    return np.array(shares)
 
 
 def _word_matches(asked: Sequence[str], proposed: Sequence[Sequence[str]]) -> np.ndarray:

@@ -48,6 +48,12 @@ class Proposer:
     def __init__(self, knowledge: Knowledge, blocked: Iterable[str] = ()) -> None:
         self.knowledge = knowledge
         self._blocked = frozenset(blocked)
+        # a number stands for each reading: hashing readings themselves would be half of what a scan takes
+        numbers: dict[Reading, int] = {}
+        self._reading_of = {
+            t: numbers.setdefault(known.reading, len(numbers)) if known.reading.intent is not None else None
+            for t, known in knowledge.known.items()
+        }
         self._global = Neighbours(t for t in knowledge.texts if t not in self._blocked)
         self._near = lru_cache(REMEMBERED)(self._scan)
 
@@ -63,12 +69,12 @@ class Proposer:
 
     def _scan(self, query: str) -> list[tuple[str, float]]:
         named = [pair for pair in self._global.named(query, SCANNED_GLOBAL) if pair[0] != query]
-        near, known = by_ratio(named), self.knowledge.known
-        nearest_of = {known[pair[0]].reading: pair for pair in reversed(near)}
+        near, reading_of = by_ratio(named), self._reading_of
+        nearest_of = {reading_of[pair[0]]: pair for pair in reversed(near)}
         kept = dict(near[:ALWAYS])
         for pair in named:
-            reading = known[pair[0]].reading
-            text, score = pair if reading.intent is None else nearest_of[reading]
+            reading = reading_of[pair[0]]
+            text, score = pair if reading is None else nearest_of[reading]
             if len(kept) < NEAREST_GLOBAL:
                 kept[text] = score
         return by_ratio(list(kept.items()))

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rewrite.cascade import NEVER
 from rewrite.features import CHEAP_FEATURES
 from rewrite.spaces import Own
 from rewrite.text import normalise
@@ -190,11 +191,16 @@ def decision_key(turn: Turn, own: Own) -> Turn:
 
 
 class OnceDecider:
-    """A decider that is asked once about the same features."""
+    """A decider that is asked once about the same features.
 
-    def __init__(self, decider: Any, memo: Memo) -> None:
+    Args:
+        asks: whether the generator is asked where the bundle says so; else the cheap trees decide every turn.
+    """
+
+    def __init__(self, decider: Any, memo: Memo, asks: bool = True) -> None:
         self._decider = decider
         self._memo = memo
+        self.thresholds = decider.thresholds if asks else replace(decider.thresholds, ask=NEVER)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._decider, name)

@@ -8,6 +8,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from serving.seats import WorkerSettings
+from serving.sweeping import Sweeper
 from serving.wire import packed, read_items, write_all
 from serving.worker import Worker
 
@@ -26,12 +27,20 @@ def main(orders: Connection, answers: Connection, settings: WorkerSettings) -> N
         except OSError:
             os._exit(1)  # nobody listens any more
 
-    worker = Worker(lambda path: opener(path, settings), say, settings.model_batch)
-    for item in read_items(orders):
-        worker.give(item)
-    worker.give(None)
+    worker = Worker(lambda path: opener(path, settings), say, settings.model_batch, PipeInbox(orders), Sweeper())
     worker.join()
     answers.close()
+
+
+class PipeInbox:
+    """What comes through a pipe, read by whoever wants the next item: no thread has to hand it on."""
+
+    def __init__(self, orders: Connection) -> None:
+        self._items = read_items(orders)
+
+    def get(self) -> Any:
+        """The next item; None once the pipe is closed."""
+        return next(self._items, None)
 
 
 def _ignore_interrupts() -> None:

@@ -17,6 +17,8 @@ class ServeConfig:
             admin routes, which then stay shut.
         holdout_share: share of users whose turns are never rewritten, in [0, 1); `holdout_salt` says which.
         deadline_ms: of a request that names none; max_deadline_ms: the longest one may name.
+        model_wait_ms: longest that a turn waits, from when it came, until the generator begins with it; where it were
+            longer, the cheap trees decide at once. 0: it waits as long as its deadline allows.
         places: turns that may be in the works at once; beyond that they are refused.
         workers: processes that decide; 0 decides in the service's own process. threads: of the model, per process.
         model_batch: turns that share a forward. precision: of the model's weights, `fp32` or `bf16`.
@@ -40,6 +42,7 @@ class ServeConfig:
     holdout_salt: str = "reprise"
     deadline_ms: float = 250.0
     max_deadline_ms: float = 10_000.0
+    model_wait_ms: float = 40.0
     places: int = 64
     workers: int = 1
     threads: int = 1
@@ -69,6 +72,8 @@ class ServeConfig:
             raise ValueError(f"no such precision; got {self.precision!r}; expected fp32 or bf16")
         if min(self.places, self.model_batch, self.threads, self.max_body_bytes) < 1 or self.workers < 0:
             raise ValueError("places, model batch, threads and body size must be at least 1, workers at least 0")
+        if not self.model_wait_ms >= 0:
+            raise ValueError(f"the wait for the model is 0 ms or more; got {self.model_wait_ms}")
         if not 0 < self.deadline_ms <= self.max_deadline_ms:
             raise ValueError(f"the deadline must be in (0, {self.max_deadline_ms}] ms; got {self.deadline_ms}")
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from rewrite.decision import Decision
 from rewrite.rewriter import Rewriter
 from rewrite.text import normalise
 from rewrite.turn import Turn
@@ -51,6 +52,9 @@ class Engine(Protocol):
 
     def attempt(self, job: Job, memo: Any) -> "Answer | Any":
         """The answer, or what the model must be asked first (anything that is no Answer)."""
+
+    def unasked(self, job: Job, memo: Any) -> Answer | None:
+        """The answer without the model, where an attempt came to nothing; None where this bundle has none."""
 
     def compute(self, needs: Sequence[tuple[Any, Any]]) -> None:
         """Ask the model, for several (memo, need) at once."""
@@ -108,20 +112,19 @@ class BundleEngine:
         except Needed as needed:
             return needed
         candidates = self._explained(rewriter, job, decision.candidates) if job.explain else ()
-        answer = Answer(
-            job.job_id,
-            decision.text,
-            decision.source,
-            decision.confidence,
-            decision.reason,
-            decision.p_fail,
-            candidates,
-        )
+        answer = _answer(job, decision, candidates)
         if not job.explain:
             decisions.put(key, answer)
         elif target is not None:
             return replace(answer, text=target, source="global", confidence=1.0, reason="pinned")
         return answer
+
+    def unasked(self, job: Job, memo: Any) -> Answer | None:
+        """By the cheap trees alone; not kept, so that the same turn is put to the model when there is time for it."""
+        if not self._decider.decides_unasked:
+            return None
+        turn = rounded(job.turn)
+        return _answer(job, self._rewriter(memo, turn.user_id, asks=False).rewrite_turn(turn))
 
     def _pinned_to(self, turn: Turn) -> str | None:
         """What an operator pinned this turn to, if that is in force for everybody."""
@@ -173,8 +176,8 @@ class BundleEngine:
             self.compute([(memo, found)])
         return found
 
-    def _rewriter(self, memo: Any, user_id: str | None) -> Any:
-        """The bundle's rewriter over stand-ins that ask."""
+    def _rewriter(self, memo: Any, user_id: str | None, asks: bool = True) -> Any:
+        """The bundle's rewriter over stand-ins that ask, or, if it `asks` nothing, one that leaves the model out."""
         scorer: Any = copy.copy(self._scorer)
         if scorer.generator is not None:
             scorer.generator = AskingGenerator(scorer.generator, memo)
@@ -182,7 +185,7 @@ class BundleEngine:
             scorer.intents = AskingIntents(scorer.intents, self._intents)
         scorer._proposer = KeepingProposer(scorer._proposer, self._kept, user_id)
         once: Any = OnceScorer(scorer, memo, self._kept)
-        decider: Any = OnceDecider(self._decider, memo)
+        decider: Any = OnceDecider(self._decider, memo, asks)
         return Rewriter(once, decider, self.bundle_id)
 
     def _without(self, blocked: frozenset[str]) -> Any:
@@ -214,6 +217,18 @@ class BundleEngine:
             }
             for c in candidates
         )
+
+
+def _answer(job: Job, decision: Decision, candidates: tuple[Mapping[str, Any], ...] = ()) -> Answer:
+    return Answer(
+        job.job_id,
+        decision.text,
+        decision.source,
+        decision.confidence,
+        decision.reason,
+        decision.p_fail,
+        candidates,
+    )
 
 
 def open_bundle(path: str, settings: WorkerSettings) -> BundleEngine:

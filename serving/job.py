@@ -1,5 +1,6 @@
 """What passes between the service and the processes that decide: light, so that the front imports no model."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,20 +22,25 @@ FAILURES = {
 
 @dataclass(frozen=True)
 class Job:
-    """One turn to decide under one bundle before `deadline_s` (monotonic clock, which processes share)."""
+    """One turn to decide under one bundle before `deadline_s` (monotonic clock, which processes share).
+
+    Where the model would not begin with it by `model_by_s`, it is decided without the model.
+    """
 
     job_id: int
     bundle_id: str
     turn: Turn
     deadline_s: float
     explain: bool = False
+    model_by_s: float = math.inf
 
 
 @dataclass(frozen=True)
 class Answer:
     """A decision in plain values; `failure` is one of FAILURES, None where there is an answer.
 
-    `by_model` tells whether the generator ran for this job (else look-up, caches and trees sufficed).
+    `by_model` tells whether the generator ran for this job (else look-up, caches and trees sufficed), `shed` whether it
+    should have run, but too many were waiting for it: then the cheap trees decided.
     `took_ms` is the time since it was first looked at, `model_ms` the part of it that the model ran.
     """
 
@@ -47,6 +53,7 @@ class Answer:
     candidates: tuple[Mapping[str, Any], ...] = ()
     failure: str | None = None
     by_model: bool = False
+    shed: bool = False
     took_ms: float = 0.0
     model_ms: float = 0.0
 

@@ -29,6 +29,9 @@ class Metrics:
             registry=of,
         )
         self.refused = Counter("reprise_refused", "Turns that got no decision, by cause.", ["cause"], registry=of)
+        self.shed = Counter(
+            "reprise_shed", "Decisions made without the model, as too many were waiting for it.", registry=of
+        )
         self.in_flight = Gauge("reprise_decisions_in_flight", "Turns being decided now.", registry=of)
         self.loads = Counter("reprise_bundle_loads", "Bundles opened, by outcome.", ["outcome"], registry=of)
         self.swaps = Counter("reprise_bundle_swaps", "Changes of the bundle in force.", registry=of)

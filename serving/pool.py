@@ -103,7 +103,7 @@ class Pool:
     def _hear(self, seat: Seat, item: Any) -> None:
         if isinstance(item, Answer):
             seat.jobs.discard(item.job_id)
-            if item.failure is None and not item.by_model:
+            if item.failure is None and not (item.by_model or item.shed):
                 self._pace.note(item.took_ms / 1000, 1)
             future = self._answers.pop(item.job_id, None)
             if future is not None and not future.done():

@@ -98,6 +98,7 @@ def in_json(verdict: Verdict, explain: bool) -> dict[str, Any]:
         "source": verdict.source,
         "confidence": round(verdict.confidence, 6),
         "reason": verdict.reason,
+        "shed": answer.shed,
         "bundle": verdict.bundle,
         "request_id": verdict.request_id,
         "timings_ms": {

@@ -111,6 +111,7 @@ class RewriteResponse(Strict):
     source: Literal["personal", "global"] | None
     confidence: float = Field(description="probability that the rewrite is right, or that the turn is fine as it is")
     reason: str = Field(description="why, as a code")
+    shed: bool = Field(description="decided without the generator, as too many turns were waiting for it")
     bundle: str = Field(description="the bundle that decided")
     request_id: str
     timings_ms: Timings

@@ -7,13 +7,12 @@ takes nothing down with it when it dies.
 import asyncio
 import multiprocessing
 import os
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import Any, Protocol
 
-from serving.wire import Unpacker, packed, write_all
+from serving.outbox import Outbox
+from serving.wire import Unpacker, packed
 
 Hear = Callable[["Seat", Any], None]
 
@@ -76,14 +75,14 @@ class InlineSeat:
 
 
 class ProcessSeat:
-    """A worker in a process of its own. Items are written by a thread, so that a full pipe stalls nobody."""
+    """A worker in a process of its own. A full pipe stalls nobody."""
 
     def __init__(self, settings: WorkerSettings, hear: Hear, gone: Callable[["ProcessSeat"], None]) -> None:
         from serving import child
 
         self.jobs: set[int] = set()
         context = multiprocessing.get_context("spawn")
-        orders, self._orders = context.Pipe(duplex=False)
+        orders, ours = context.Pipe(duplex=False)
         self._answers, answers = context.Pipe(duplex=False)
         self.process = context.Process(target=child.main, args=(orders, answers, settings), daemon=True)
         self.process.start()
@@ -92,9 +91,7 @@ class ProcessSeat:
         os.set_blocking(self._answers.fileno(), False)
         self._unpacker, self._hear, self._gone = Unpacker(), hear, gone
         self._open = True
-        self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
-        self._writer = threading.Thread(target=self._write, daemon=True)
-        self._writer.start()
+        self._outbox = Outbox(ours)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._answers.fileno(), self._read)
 
@@ -105,20 +102,12 @@ class ProcessSeat:
         return self._open
 
     async def stop(self) -> None:
-        self._outbox.put(None)
+        self._outbox.close()
         await asyncio.to_thread(self.process.join, 10)
         if self.process.is_alive():
             self.process.kill()
             await asyncio.to_thread(self.process.join, 5)
         self._close()
-
-    def _write(self) -> None:
-        try:
-            while (data := self._outbox.get()) is not None:
-                write_all(self._orders.fileno(), data)
-        except OSError:
-            pass  # it died: the reader sees the end of its answers
-        self._orders.close()
 
     def _read(self) -> None:
         try:
@@ -139,4 +128,4 @@ class ProcessSeat:
             self._open = False
             self._loop.remove_reader(self._answers.fileno())
             self._answers.close()
-            self._outbox.put(None)
+            self._outbox.close()

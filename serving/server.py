@@ -25,6 +25,7 @@ from serving.pool import Pool
 from serving.seats import Hear, InlineSeat, ProcessSeat, Seat, WorkerSettings
 from serving.service import Service
 from serving.state import state_folder
+from serving.sweeping import settle
 
 HEAD_TIMEOUT_S = 10.0
 """To send the head of a request, from the moment of connecting."""
@@ -220,11 +221,17 @@ def run(
     started: Callable[[FastAPI, int], None] | None = None,
     pool: Pool | None = None,
 ) -> None:
-    """`serve`, on the fastest event loop there is."""
+    """`serve`, on the fastest event loop there is, in a process of its own."""
+
+    def begun(app: FastAPI, port: int) -> None:
+        settle()
+        if started is not None:
+            started(app, port)
+
     try:
         import uvloop
     except ImportError:
-        asyncio.run(serve(config, page, started, pool))
+        asyncio.run(serve(config, page, begun, pool))
     else:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(config, page, started, pool))
+            runner.run(serve(config, page, begun, pool))

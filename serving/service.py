@@ -1,6 +1,7 @@
 """The service behind the routes: decides a turn, records it, and only then answers."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
@@ -104,12 +105,18 @@ class Service:
         challenger = self.trial.challenger_of(turn)
         if challenger is not None and not self.is_held_out(turn):
             bundle = challenger
-        answer = await self._answer(Job(self.pool.job_id(), bundle.bundle_id, turn, deadline, explain))
+        model_by = self._model_by(began, explain)
+        answer = await self._answer(Job(self.pool.job_id(), bundle.bundle_id, turn, deadline, explain, model_by))
         verdict = self._judged(turn, bundle, answer, request_id, began)
         verdict = self._recorded(turn, verdict)
         self._count(verdict, time.monotonic() - began)
         self._shadow(turn, request_id)
         return verdict
+
+    def _model_by(self, began: float, explain: bool) -> float:
+        """Until when the model may begin with a turn; one that is to be explained waits for it."""
+        wait_ms = self.config.model_wait_ms
+        return math.inf if explain or not wait_ms else began + wait_ms / 1000
 
     async def clean_up(self) -> None:
         """Take out what forgotten users left before they were forgotten: a stop may have come before that was done."""
@@ -290,6 +297,7 @@ class Service:
             "utterance": turn.utterance,
             "reason": verdict.reason,
             "confidence": round(verdict.confidence, 6),
+            "shed": verdict.answer.shed,
             "rewrite": {
                 "text": verdict.found,
                 "source": verdict.answer.source,
@@ -328,6 +336,8 @@ class Service:
     def _count(self, verdict: Verdict, seconds: float) -> None:
         self.metrics.decisions.labels(verdict.reason, verdict.source or "none").inc()
         self.metrics.decision_seconds.labels("yes" if verdict.answer.by_model else "no").observe(seconds)
+        if verdict.answer.shed:
+            self.metrics.shed.inc()
         if verdict.reason == "holdout":
             self.metrics.held_out.inc()
 

@@ -4,15 +4,17 @@ Both drain greedily: what is queued when a lane frees up is taken together, and 
 """
 
 import gc
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from serving.job import CROWDED, FAULT, GONE, LATE, Answer, Drop, Hidden, Job, Load, Loaded
 from serving.pace import Pace
+from serving.sweeping import Sweeper, settle
 
 if TYPE_CHECKING:
     from serving.engine import Engine
@@ -22,6 +24,16 @@ Opener = Callable[[str], "Engine"]
 
 IDLE_S = 0.5
 """How often a lane with nothing to do looks for work ahead of need."""
+
+QUIET_S = 0.05
+"""Time without a job after which there is time for such work: before, it would only be in the next one's way."""
+
+
+class Inbox(Protocol):
+    """Where jobs and orders come from."""
+
+    def get(self) -> Any:
+        """The next item, as soon as there is one; None at the end."""
 
 
 @dataclass(eq=False)
@@ -40,18 +52,33 @@ class Waiting:
 class Worker:
     """Two threads over the bundles that are open. Orders and jobs come through one queue, in order."""
 
-    def __init__(self, open_bundle: Opener, say: Callable[[Answer | Loaded], None], model_batch: int = 8) -> None:
+    def __init__(
+        self,
+        open_bundle: Opener,
+        say: Callable[[Answer | Loaded], None],
+        model_batch: int = 8,
+        inbox: Inbox | None = None,
+        sweeper: Sweeper | None = None,
+    ) -> None:
+        """Begin to work.
+
+        Args:
+            inbox: where items come from instead of `give`. sweeper: of this process, where it is the worker's own.
+        """
+        self._sweeper = sweeper
         self._open = open_bundle
         self._say = say
         self._model_batch = model_batch
         self._engines: dict[str, Engine] = {}
         self._changing = threading.Lock()
         self._hidden = Hidden()
-        self._inbox: SimpleQueue[Any] = SimpleQueue()
+        self._given: SimpleQueue[Any] = SimpleQueue()
+        self._inbox: Inbox = self._given if inbox is None else inbox
         self._model_inbox: SimpleQueue[Waiting | None] = SimpleQueue()
         self._loads: SimpleQueue[Load | None] = SimpleQueue()
         self._pace = Pace()
         self._in_hand = 0
+        self._last_job_s = -math.inf
         self._threads = [
             threading.Thread(target=lane, name=name, daemon=True)
             for name, lane in (("cheap", self._cheap_lane), ("model", self._model_lane), ("load", self._load_lane))
@@ -61,10 +88,10 @@ class Worker:
 
     def give(self, item: Any) -> None:
         """Put a Job, Load, Drop or Hidden in; answers come through `say`, from any thread. None ends the worker."""
-        self._inbox.put(item)
+        self._given.put(item)
 
     def join(self) -> None:
-        """Wait until everything given before None is done."""
+        """Wait until everything that came before None is done."""
         for thread in self._threads:
             thread.join()
 
@@ -77,6 +104,8 @@ class Worker:
                 return
             if isinstance(item, Job):
                 self._consider(item)
+                if self._sweeper is not None:
+                    self._sweeper.turn_done()
             elif isinstance(item, Load):
                 self._loads.put(item)
             elif isinstance(item, Hidden):
@@ -84,7 +113,7 @@ class Worker:
             elif isinstance(item, Drop):
                 with self._changing:  # a load may end at this very moment
                     self._engines = {name: engine for name, engine in self._engines.items() if name in item.keep}
-                release_memory()
+                release_memory(gc.collect if self._sweeper is None else settle)
 
     def _hide(self, hidden: Hidden) -> None:
         self._hidden = hidden
@@ -92,7 +121,7 @@ class Worker:
             engine.hide(hidden)
 
     def _consider(self, job: Job) -> None:
-        now = time.monotonic()
+        now = self._last_job_s = time.monotonic()
         engine = self._engines.get(job.bundle_id)
         if engine is None:
             return self._fail(job, GONE)
@@ -104,13 +133,33 @@ class Worker:
         return None
 
     def _queue_for_model(self, waiting: Waiting) -> None:
-        """Refused at once where the wait for the model would outlast the deadline."""
-        ahead = self._model_inbox.qsize() + self._in_hand + 1
-        if time.monotonic() + ahead * self._pace.seconds > waiting.job.deadline_s:
+        """Decided without the model where the wait for it is too long, or, where that cannot be, refused at once.
+
+        One that finds nothing ahead of it does not go by the pace: it may be that of an hour ago.
+        """
+        ahead = self._model_inbox.qsize() + self._in_hand
+        begins_s = time.monotonic() + ahead * self._pace.seconds
+        outlasts = ahead > 0 and begins_s + self._pace.seconds > waiting.job.deadline_s
+        if (outlasts or begins_s > waiting.job.model_by_s) and self._shed(waiting):
+            return
+        if outlasts:
             self._fail(waiting.job, CROWDED)
         else:
             waiting.asked = True
             self._model_inbox.put(waiting)
+
+    def _shed(self, waiting: Waiting) -> bool:
+        """Answer by the cheap trees; False where this job, or its bundle, is not to be decided so."""
+        if math.isinf(waiting.job.model_by_s):
+            return False
+        try:
+            found = waiting.engine.unasked(waiting.job, waiting.memo)
+        except Exception:
+            self._fail(waiting.job, FAULT)
+            return True
+        if found is not None:
+            self._say(replace(found, shed=True, took_ms=_ms_since(waiting.begun_s)))
+        return found is not None
 
     def _attempt(self, waiting: Waiting) -> bool:
         """Answer, or return True where the model is needed first. A job that fails, fails alone."""
@@ -120,7 +169,7 @@ class Worker:
             self._fail(waiting.job, FAULT)
             return False
         if isinstance(found, Answer):
-            took_ms = (time.monotonic() - waiting.begun_s) * 1000
+            took_ms = _ms_since(waiting.begun_s)
             self._say(replace(found, by_model=waiting.asked, took_ms=took_ms, model_ms=waiting.model_s * 1000))
             return False
         waiting.needs = found
@@ -131,6 +180,9 @@ class Worker:
             batch = self._batch()
             if batch is None:
                 return
+            batch = [w for w in batch if not self._outwaited(w)]
+            if not batch:
+                continue
             self._in_hand, started = len(batch), time.monotonic()
             while batch:
                 batch = [w for w in batch if not self._late(w)]
@@ -171,6 +223,8 @@ class Worker:
                     continue
 
     def _worked_ahead(self) -> bool:
+        if time.monotonic() - self._last_job_s < QUIET_S:
+            return False
         busy = False
         for engine in list(self._engines.values()):
             busy = _quietly(engine) or busy
@@ -186,6 +240,10 @@ class Worker:
             if waiting not in done:
                 self._fail(waiting.job, FAULT)
         return done
+
+    def _outwaited(self, waiting: Waiting) -> bool:
+        """Whether it waited for the model for so long that it was decided without."""
+        return time.monotonic() > waiting.job.model_by_s and self._shed(waiting)
 
     def _late(self, waiting: Waiting) -> bool:
         if time.monotonic() <= waiting.job.deadline_s:
@@ -208,6 +266,8 @@ class Worker:
             engine.warm()
         except Exception as error:  # whatever is wrong with a bundle, the one in force stays
             return Loaded(load.path, error=f"{type(error).__name__}: {error}")
+        if self._sweeper is not None and not self._engines:  # nobody waits yet
+            settle()
         with self._changing:
             self._engines = {**self._engines, engine.bundle_id: engine}
         if self._hidden.epoch > load.hidden.epoch:  # an order came while it was being opened
@@ -232,6 +292,10 @@ def _met_together(batch: list[Waiting]) -> list[Waiting]:
     return batch
 
 
+def _ms_since(began_s: float) -> float:
+    return (time.monotonic() - began_s) * 1000
+
+
 def _quietly(engine: "Engine") -> bool:
     """Work ahead; what fails then, will fail in its own time."""
     try:
@@ -240,11 +304,11 @@ def _quietly(engine: "Engine") -> bool:
         return True
 
 
-def release_memory() -> None:
+def release_memory(collect: Callable[[], object]) -> None:
     """Give memory of closed bundles back to the system, where the C library can."""
     import ctypes
 
-    gc.collect()
+    collect()
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     except (OSError, AttributeError):

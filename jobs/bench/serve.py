@@ -23,6 +23,7 @@ def serve(
         float, typer.Option(min=0, max=1, help="Of the personal and global requests, the share never asked before.")
     ] = 0.2,
     deadline_ms: Annotated[float, typer.Option(min=1, help="Of every request.")] = 250.0,
+    model_wait_ms: Annotated[float, typer.Option(min=0, help="Longest wait for the generator; 0: no limit.")] = 40.0,
     places: Annotated[int, typer.Option(min=1, help="Turns in the works at once.")] = 64,
     workers: Annotated[int, typer.Option(min=0, help="Processes that decide.")] = default_threads(),
     threads: Annotated[int, typer.Option(min=1, help="Threads of the model in each.")] = 1,
@@ -37,8 +38,8 @@ def serve(
     from jobs.bench import serve_runs
 
     settings = {
-        "deadline_ms": deadline_ms, "places": places, "workers": workers, "threads": threads,
-        "model_batch": model_batch, "precision": precision,
+        "deadline_ms": deadline_ms, "model_wait_ms": model_wait_ms, "places": places, "workers": workers,
+        "threads": threads, "model_batch": model_batch, "precision": precision,
     }  # fmt: skip
     shares = _numbers(mix)
     if len(shares) != 3 or abs(sum(shares) - 1) > 1e-6:

@@ -16,13 +16,16 @@ PATIENCE_S = 30.0
 
 @dataclass(frozen=True)
 class Sent:
-    """One request: what was asked, the status (0: no answer), from the moment it was due to its answer, the model."""
+    """One request: what was asked, the status (0: no answer), from the moment it was due to its answer, whether the
+    model ran, and whether it should have run.
+    """
 
     ask: Ask
     status: int
     latency_ms: float
     modelled: bool
     lag_ms: float
+    shed: bool = False
 
 
 class Load:
@@ -59,7 +62,7 @@ class Load:
             async with asyncio.timeout(PATIENCE_S):
                 status, body = await self._asked(ask.body)
         latency = (time.perf_counter() - due_s) * 1000
-        return Sent(ask, status, latency, b'"model":0.0}' not in body, lag * 1000)
+        return Sent(ask, status, latency, b'"model":0.0}' not in body, lag * 1000, b'"shed":true' in body)
 
     async def _asked(self, body: bytes) -> tuple[int, bytes]:
         reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection("127.0.0.1", self._port)
@@ -91,6 +94,7 @@ def summary(sent: Sequence[Sent], rate: float) -> dict[str, object]:
         "failed_share": round((len(sent) - len(served) - len(refused)) / len(sent), 4),
         "refused_p99_ms": _percentiles(refused)["p99_ms"],
         "model_share": round(sum(s.modelled for s in served) / max(1, len(served)), 4),
+        "shed_share": round(sum(s.shed for s in served) / max(1, len(served)), 4),
         "sender_lag_p99_ms": round(float(np.percentile([s.lag_ms for s in sent], 99)), 2),
     }
     for kind in sorted({s.ask.kind for s in sent}):

@@ -18,7 +18,7 @@ from jobs.bench.cpu_time import cpu_s
 from jobs.bench.serve_load import Load, summary
 from jobs.bench.serve_mix import Asker, Mix
 
-HEADER = "system     rate  served/s   p50 ms   p99 ms  refused  model  cpu ms"
+HEADER = "system     rate  served/s   p50 ms   p99 ms  refused  model   shed  cpu ms"
 STARTING_S = 180.0
 
 
@@ -128,7 +128,7 @@ def line(row: dict[str, Any]) -> str:
     p50, p99 = (f"{row[key]:8.1f}" if row[key] is not None else "       -" for key in ("p50_ms", "p99_ms"))
     rate, served = f"{row['rate']:6.1f}", f"{row['served_per_s']:8.1f}"
     cpu = "      -" if row["cpu_ms_per_request"] is None else f"{row['cpu_ms_per_request']:7.2f}"
-    shares = f"{row['refused_share']:7.3f} {row['model_share']:6.2f}"
+    shares = f"{row['refused_share']:7.3f} {row['model_share']:6.2f} {row['shed_share']:6.3f}"
     return f"{row['system']:9} {rate} {served}  {p50} {p99}  {shares} {cpu}"
 
 

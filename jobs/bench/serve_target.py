@@ -47,6 +47,9 @@ class GenerateEngine:
             return job.turn
         return Answer(job.job_id, memo[0], "global", 0.0, "rewritten")
 
+    def unasked(self, job: Job, memo: list[str]) -> None:
+        """There is no answer without `generate`."""
+
     def compute(self, needs: Sequence[tuple[Any, Any]]) -> None:
         """Run `generate` for each turn by itself."""
         for memo, turn in needs:

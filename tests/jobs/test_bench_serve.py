@@ -70,17 +70,39 @@ def test_latencies_count_from_when_a_request_was_due(tmp_path: Path) -> None:
     assert latencies[-1] > 6 * 200  # the last waited for all before it
     row = summary(sent, 100.0)
     assert row["served_per_s"] == 100.0
+    assert row["shed_share"] == 0.0
     assert row["refused_share"] == 0.0
+
+
+def test_what_was_decided_without_the_model_is_counted(tmp_path: Path) -> None:
+    rules = Rules("b1", {"m": "M"}, modelled=["m"], model_s=0.5)
+    with service(tmp_path, rules, model_wait_ms=30.0) as running:
+        port = int(running.url.rpartition(":")[2])
+
+        async def run() -> list[Sent]:
+            load = Load(port)
+            try:
+                return await load.open_loop([Ask("lookup", False, b'{"utterance": "m"}')] * 8, 50.0, 0)
+            finally:
+                load.close()
+
+        sent = asyncio.run(run())
+    assert [s.modelled for s in sent] == [not s.shed for s in sent]
+    assert summary(sent, 50.0)["shed_share"] >= 0.5
 
 
 def test_the_summary_tells_served_refused_and_failed_apart() -> None:
     ask = Ask("lookup", False, b"{}")
     sent = [Sent(ask, 200, float(n), False, 0.0) for n in range(1, 97)]
+    sent[0] = Sent(ask, 200, 1.0, False, 0.0, shed=True)
     sent += [Sent(ask, status, 500.0, True, 0.0) for status in (429, 503, 504, 0)]
     row = summary(sent, 50.0)
     assert (row["refused_share"], row["failed_share"], row["served_per_s"]) == (0.03, 0.01, 48.0)
     assert row["p50_ms"] == pytest.approx(float(np.percentile(range(1, 97), 50)), abs=0.01)
     assert row["model_share"] == 0.0
+    assert row["shed_share"] == pytest.approx(1 / 96, abs=1e-4)
+    shown = {**row, "system": "reprise", "cpu_ms_per_request": 1.0}
+    assert len(serve_runs.line(shown).split()) == len(serve_runs.HEADER.replace(" ms", "").split())
 
 
 def test_the_plot_is_drawn_for_one_system_or_two(tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ from serving.server import serve
 class Rules:
     """What a rule engine knows, as a file holds it.
 
-    `shared` maps texts for everybody, `own` for one user. `modelled` texts need the model first; `broken` ones raise.
+    `shared` maps texts for everybody, `own` for one user. `modelled` texts need the model first, or are left alone
+    where they `can_do_without`; `broken` ones raise.
     """
 
     bundle_id: str
@@ -38,6 +39,7 @@ class Rules:
     broken: Sequence[str] = ()
     deletion_epoch: int = 0
     model_s: float = 0.0
+    can_do_without: bool = True
 
 
 class RuleEngine:
@@ -69,6 +71,11 @@ class RuleEngine:
         if text is None or text in self._hidden.blocked:
             return Answer(job.job_id, reason="unsure")
         return Answer(job.job_id, text, source, 0.9, "rewritten", 0.8)
+
+    def unasked(self, job: Job, memo: set[str]) -> Answer | None:
+        if "poison" in job.turn.utterance:
+            raise RuntimeError("poison")
+        return Answer(job.job_id, reason="unsure") if self.rules.can_do_without else None
 
     def compute(self, needs: Sequence[tuple[Any, Any]]) -> None:
         self.batches.append(len(needs))
@@ -186,11 +193,20 @@ class Running:
         self._listening.set()
 
 
+PATIENT: dict[str, Any] = {
+    "holdout_share": 0.0,
+    "grace_s": 0.0,
+    "deadline_ms": 5000.0,
+    "watch_s": 0.05,
+    "model_wait_ms": 0.0,
+}
+"""Settings under which every turn is decided as the rules say, however slow the machine is."""
+
+
 @contextmanager
 def following(root: Path, state: Path, **settings: Any) -> Iterator[Running]:
     """A running service over a registry."""
-    defaults: dict[str, Any] = {"holdout_share": 0.0, "grace_s": 0.0, "deadline_ms": 5000.0, "watch_s": 0.05}
-    running = Running(ServeConfig(registry=root, state=state, **{**defaults, **settings})).start()
+    running = Running(ServeConfig(registry=root, state=state, **{**PATIENT, **settings})).start()
     try:
         yield running
     finally:
@@ -201,8 +217,7 @@ def following(root: Path, state: Path, **settings: Any) -> Iterator[Running]:
 def service(folder: Path, rules: Rules, **settings: Any) -> Iterator[Running]:
     """A running service over one file of rules."""
     path = write_rules(folder / f"{rules.bundle_id}.json", rules)
-    defaults: dict[str, Any] = {"holdout_share": 0.0, "grace_s": 0.0, "deadline_ms": 5000.0, "watch_s": 0.05}
-    config = ServeConfig(bundle=path, state=folder / "state", **{**defaults, **settings})
+    config = ServeConfig(bundle=path, state=folder / "state", **{**PATIENT, **settings})
     running = Running(config).start()
     try:
         yield running

@@ -18,7 +18,9 @@ def main() -> None:
     settings = json.loads(sys.argv[1])
     logs.configure("error")
     paths = {key: Path(settings.pop(key)) for key in ("bundle", "registry", "state", "keys") if settings.get(key)}
-    config = ServeConfig(**{"port": 0, "holdout_share": 0.0, "deadline_ms": 8000.0, **settings, **paths})
+    config = ServeConfig(
+        **{"port": 0, "holdout_share": 0.0, "deadline_ms": 8000.0, "model_wait_ms": 0.0, **settings, **paths}
+    )
     worker = WorkerSettings(model_batch=config.model_batch, opener="tests.serving.fakes:open_rules_in_a_process")
     if config.workers:
         run(config, started=_started, pool=Pool(config.workers, partial(ProcessSeat, worker)))

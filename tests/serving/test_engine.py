@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rewrite.cascade import NEVER, Zone
+from rewrite.cascade import ALWAYS, NEVER, Zone
 from rewrite.rewriter import Rewriter
 from rewrite.turn import Reading, Turn
 from serving.engine import BundleEngine, open_bundle
@@ -127,6 +127,35 @@ def test_turns_outside_the_zone_are_decided_without_the_model(
         decider.thresholds = replace(decider.thresholds, ask=zone)
     assert told(decided(engine, asked)) == told([here.rewrite_turn(turn) for turn in asked])
     assert bool(ran) == bool(share)
+
+
+def test_without_the_model_the_cheap_trees_decide_and_nothing_of_it_is_kept(
+    engine: BundleEngine, rewriter: Rewriter
+) -> None:
+    asked = [turn for turn in turns() if 0 < len(turn.utterance) < 500]
+    engine._decider.thresholds = replace(rewriter.decider.thresholds, ask=ALWAYS)
+    bare = copy.copy(rewriter)
+    bare.decider = copy.copy(rewriter.decider)
+    bare.decider.thresholds = replace(rewriter.decider.thresholds, ask=NEVER)
+    shed = 0
+    for turn in asked:
+        job, memo = Job(1, engine.bundle_id, turn, 0.0), engine.memo()
+        if isinstance(engine.attempt(job, memo), Answer):
+            continue
+        found = engine.unasked(job, memo)
+        assert told([found]) == told([bare.rewrite_turn(turn)])
+        assert not isinstance(engine.attempt(job, engine.memo()), Answer)  # asks again
+        shed += 1
+    assert shed > 3
+
+
+def test_a_bundle_whose_cheap_trees_are_not_calibrated_waits_for_the_model(engine: BundleEngine) -> None:
+    engine._decider = copy.copy(engine._decider)
+    engine._decider._sift_calibration = {}
+    engine._decider.thresholds = replace(engine._decider.thresholds, ask=ALWAYS)
+    job, memo = Job(1, engine.bundle_id, Turn("play silly liver", asr_confidence=0.4), 0.0), engine.memo()
+    assert not isinstance(engine.attempt(job, memo), Answer)
+    assert engine.unasked(job, memo) is None
 
 
 def test_look_up_sources_are_scored_ahead_of_need(engine: BundleEngine) -> None:

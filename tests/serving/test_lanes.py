@@ -1,13 +1,17 @@
 """The two lanes: greedy batches, deadlines, and one bad item that fails alone."""
 
+import math
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rewrite.turn import Turn
+from serving.config import ServeConfig
+from serving.exposures import read_records
 from serving.job import CROWDED, FAULT, GONE, LATE, Answer, Drop, Hidden, Job, Load, Loaded
 from serving.pace import Pace
 from serving.worker import Worker
@@ -50,11 +54,13 @@ class Desk:
         with self._heard:
             assert self._heard.wait_for(until, 20)  # type: ignore[arg-type]
 
-    def ask(self, *texts: str, within_s: float = 20, bundle: str = "b1", first: int = 1) -> list[Answer]:
+    def ask(
+        self, *texts: str, within_s: float = 20, bundle: str = "b1", first: int = 1, model_within_s: float = math.inf
+    ) -> list[Answer]:
         """Give all at once, and wait for every answer."""
-        deadline = time.monotonic() + within_s
+        now = time.monotonic()
         for number, text in enumerate(texts, first):
-            self.worker.give(Job(number, bundle, Turn(text), deadline))
+            self.worker.give(Job(number, bundle, Turn(text), now + within_s, False, now + model_within_s))
         wanted = range(first, first + len(texts))
         self._wait(lambda: all(n in self.said for n in wanted))
         return [self.said[n] for n in wanted]
@@ -62,7 +68,7 @@ class Desk:
 
 @pytest.fixture
 def desk() -> Iterator[Desk]:
-    made = Desk(RULES)
+    made = Desk(replace(RULES))  # tests change them
     yield made
     made.worker.give(None)
     made.worker.join()
@@ -118,6 +124,74 @@ def test_an_overload_is_refused_at_once_and_never_queued_past_the_deadline(desk:
     failures = [a.failure for a in answers]
     assert CROWDED in failures
     assert failures.count(None) >= 1
+
+
+def test_what_would_wait_too_long_for_the_model_is_decided_without_it_at_once(desk: Desk) -> None:
+    desk.engine.rules.model_s = 0.2
+    desk.ask("m")
+    began = time.monotonic()
+    answers = desk.ask(*(f"m{n}" for n in range(40)), first=10, model_within_s=0.25)
+    assert time.monotonic() - began < 1
+    shed = [a for a in answers if a.shed]
+    assert {a.failure for a in answers} == {None}
+    assert sum(a.took_ms < 100 for a in shed) > 20
+    assert {(a.by_model, a.model_ms, a.text, a.reason) for a in shed} == {(False, 0.0, None, "unsure")}
+    assert 0 < len([a for a in answers if a.by_model]) < 30
+    assert len(shed) + len([a for a in answers if a.by_model]) == 40
+    assert desk.ask("m1", first=100, model_within_s=0.25)[0].text == "M1"  # no trace of it is left
+
+
+def test_what_waited_too_long_after_all_is_decided_without_the_model(desk: Desk) -> None:
+    desk.engine.rules.model_s = 0.4  # the pace is not known yet
+    now = time.monotonic()
+    desk.worker.give(Job(1, "b1", Turn("m"), now + 20))
+    time.sleep(0.1)
+    desk.worker.give(Job(2, "b1", Turn("m1"), now + 20, False, now + 0.2))
+    desk.worker.give(Job(3, "b1", Turn("m2"), now + 20))
+    desk._wait(lambda: {1, 2, 3} <= desk.said.keys())
+    assert [(desk.said[n].shed, desk.said[n].by_model) for n in (1, 2, 3)] == [
+        (False, True),
+        (True, False),
+        (False, True),
+    ]
+
+
+def test_without_an_answer_of_the_cheap_trees_the_model_is_waited_for(desk: Desk) -> None:
+    desk.engine.rules.model_s = 0.2
+    desk.engine.rules.can_do_without = False
+    answers = desk.ask("m", *(f"m{n}" for n in range(12)), model_within_s=0.0)
+    assert all(a.by_model and not a.shed for a in answers)
+
+
+def test_one_that_cannot_be_decided_without_the_model_fails_alone(desk: Desk) -> None:
+    answers = desk.ask("m0", "poison", "m1", model_within_s=-1.0)
+    assert [(a.failure, a.shed) for a in answers] == [(None, True), (FAULT, False), (None, True)]
+
+
+def test_a_lane_that_was_slow_once_is_tried_again(desk: Desk) -> None:
+    desk.worker._pace.seconds = 100.0  # as after a stall
+    assert desk.ask("m", within_s=5, model_within_s=5)[0].by_model
+    assert desk.worker._pace.seconds < 100
+    assert desk.ask("m1", first=5, within_s=5)[0].by_model
+
+
+def test_nothing_is_done_ahead_of_need_while_jobs_come(desk: Desk) -> None:
+    ahead: list[float] = []
+
+    def idle() -> bool:
+        ahead.append(time.monotonic())
+        time.sleep(0.001)
+        return True
+
+    desk.engine.idle = idle  # type: ignore[method-assign]
+    began = time.monotonic()
+    for number in range(100):
+        desk.ask("a", first=100 + number)
+        time.sleep(0.01)
+    during = [at for at in ahead if began + 0.05 < at]
+    time.sleep(1.0)
+    assert len(during) < 50
+    assert len([at for at in ahead if began + 0.05 < at]) > len(during) + 50
 
 
 def test_a_bundle_that_is_not_open_fails_its_jobs_and_no_other(desk: Desk) -> None:
@@ -189,3 +263,34 @@ def test_a_turn_that_takes_too_long_is_answered_504_in_time(tmp_path: Path) -> N
         assert running.text("m") == "M"
         records = running.client.get("/metrics").text
         assert 'reprise_refused_total{cause="late"} 1.0' in records
+
+
+def test_under_load_answers_say_that_they_were_given_without_the_model(tmp_path: Path) -> None:
+    rules = Rules("b1", {"m": "M"}, modelled=["m"], model_s=1.0)
+    with service(tmp_path, rules, model_wait_ms=50.0) as running:
+        first = threading.Thread(target=running.rewrite, args=("m",))
+        (seat,) = running.service.pool._seats
+        seat._worker._pace.seconds = 1.0
+        first.start()
+        time.sleep(0.2)
+        found = running.rewrite("m", "ann", interaction_id="i1").json()  # it is not in force with this user's texts
+        assert (found["rewrite"], found["reason"], found["shed"], found["timings_ms"]["model"]) == (
+            None,
+            "unsure",
+            True,
+            0.0,
+        )
+        explained = running.rewrite("m", explain=True).json()  # waits for what it is to explain
+        first.join()
+        assert (explained["rewrite"], explained["shed"]) == ("M", False)
+        assert "reprise_shed_total 1.0" in running.client.get("/metrics").text
+        (record,) = [r for r in read_records(running.config.state / "exposures") if r["interaction_id"] == "i1"]
+        assert record["shed"]
+        assert (record["rewrite"]["bundle"], record["rewrite"]["propensity"]) == ("b1", 1.0)
+        running.service.pool._pace.seconds = 0.0
+        assert running.rewrite("m").json()["shed"] is False
+
+
+def test_a_wait_below_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="wait for the model"):
+        ServeConfig(bundle=tmp_path, model_wait_ms=-1.0)
