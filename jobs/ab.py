@@ -78,6 +78,30 @@ def report(
             typer.echo(line)
 
 
+@app.command("watch")
+def watch(
+    logs: Annotated[list[Path], typer.Argument(help="Interaction logs of the last days, parquet or JSON lines.")],
+    registry: Root,
+    state: Annotated[Path | None, typer.Option(help="The service's state, whose exposures are joined.")] = None,
+    holdout_share: Share = 0.02,
+    act: Annotated[bool, typer.Option("--act", help="Roll back or stop what the bounds say harms.")] = False,
+) -> None:
+    """The same report from the logs themselves, in seconds, to be called every hour; leaves single pairs alone."""
+    from jobs.experiment.logs import quickly_judged
+    from jobs.experiment.watch import act as do
+    from jobs.experiment.watch import urgent
+    from jobs.pipeline.importing import read_exposed_logs
+    from rewrite.registry import Registry
+
+    opened = Registry(registry)
+    aliases = opened.resolve("champion"), opened.resolve("challenger")
+    made = report_of(quickly_judged(read_exposed_logs(logs, state)), *aliases, _expected(registry, holdout_share))
+    print_arms(made)
+    wanted = urgent(made)
+    for line in do(opened, wanted, "reprise experiment watch") if act else [a.why for a in wanted]:
+        typer.echo(line)
+
+
 def _expected(registry: Path, holdout_share: float) -> dict[str, float]:
     from rewrite.assignment import FILE, Experiment
 
@@ -104,20 +128,23 @@ def report_of(
 ) -> dict[str, Any]:
     """`make` of turns (log columns, text and defect_probability) on which Reprise was asked."""
     from jobs.experiment.compare import against, by_group, cpdr, sample_ratio
-    from jobs.experiment.logs import arms_of, in_force, shown_pairs
+    from jobs.experiment.logs import arms_of, in_force, shown_pairs, watched
     from jobs.experiment.pairs import base_success, pair_results
+    from jobs.experiment.sure import broken
 
     turns, shown = in_force(asked, (champion, challenger)), shown_pairs(asked)
     arms = arms_of(turns, challenger)
     compared: dict[str, Any] = {"champion": {**against(arms, "champion", "holdout"), "against": "holdout"}}
     if arms.of("challenger").any():
         compared["challenger"] = {**against(arms, "challenger", "champion"), "against": "champion"}
+    named = (("champion", champion), ("challenger", challenger))
     return {
         "turns": turns.num_rows,
         "champion": champion,
         "challenger": challenger,
         "cpdr": {name: cpdr(arms, name).value for name in arms.names if arms.of(name).any()},
         "arms": compared,
+        "sure_texts": {name: broken(watched(asked, bundle)) for name, bundle in named if bundle is not None},
         "sample_ratio": sample_ratio(arms, expected),
         "groups": by_group(arms, "champion", "holdout"),
         "pairs": [asdict(pair) for pair in pair_results(shown, base_success(shown))],
@@ -126,6 +153,18 @@ def report_of(
 
 def print_report(made: dict[str, Any]) -> None:
     """Print the arms, the split, the groups and the pairs that call for something."""
+    print_arms(made)
+    for g in made["groups"]:
+        typer.echo(f"  {g['group']} {g['value']}: change {_points(g['change'])}")
+    marked = [pair for pair in made["pairs"] if pair["verdict"] != "watch"]
+    typer.echo(f"{len(made['pairs'])} pairs shown, {len(marked)} with a verdict")
+    for pair in sorted(marked, key=lambda p: p["verdict"] != "withdraw")[:20]:
+        counts = f"{pair['wins']} wins, {pair['losses']} losses"
+        typer.echo(f"  {pair['verdict']}: {pair['source']!r} → {pair['target']!r}  {counts}")
+
+
+def print_arms(made: dict[str, Any]) -> None:
+    """Print the arms against each other, and the split."""
     for name, r in made["arms"].items():
         change, valid = r["change"], r["always_valid"]
         typer.echo(
@@ -134,16 +173,14 @@ def print_report(made: dict[str, Any]) -> None:
             f"at every look {_points(valid)}, p {valid['p_value']:.3g}"
             f"{'' if r['enough_users'] else ' (too few users to act on)'}{'  HARM' if r['harm'] else ''}"
         )
+    for name, r in made["sure_texts"].items():
+        typer.echo(
+            f"{name} on texts that go well when left alone: {_rate(r['treated']['value'])} fail, held out "
+            f"{_rate(r['control']['value'])}; at every look {_points(r['always_valid'])}{'  HARM' if r['harm'] else ''}"
+        )
     ratio = made["sample_ratio"]
     p_value = "-" if ratio["p_value"] is None else f"{ratio['p_value']:.3g}"
     typer.echo(f"users per arm {ratio['users']}, p {p_value}: the split is {'sound' if ratio['sound'] else 'BROKEN'}")
-    for g in made["groups"]:
-        typer.echo(f"  {g['group']} {g['value']}: change {_points(g['change'])}")
-    marked = [pair for pair in made["pairs"] if pair["verdict"] != "watch"]
-    typer.echo(f"{len(made['pairs'])} pairs shown, {len(marked)} with a verdict")
-    for pair in sorted(marked, key=lambda p: p["verdict"] != "withdraw")[:20]:
-        counts = f"{pair['wins']} wins, {pair['losses']} losses"
-        typer.echo(f"  {pair['verdict']}: {pair['source']!r} → {pair['target']!r}  {counts}")
 
 
 def _rate(value: float | None) -> str:

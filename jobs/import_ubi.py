@@ -34,7 +34,7 @@ def read_ubi(spark: Any, path: Path, schema: Any) -> Any:
     """
     from pyspark.sql import functions as F
 
-    from jobs.log_reading import expand
+    from jobs.log_files import expand
 
     files = [str(file) for file in expand(path)]
     frame = spark.read.parquet(*files) if files[0].endswith(".parquet") else spark.read.json(files)

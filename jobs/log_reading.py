@@ -8,34 +8,11 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from jobs.log_files import HEAD, expand, is_json
 from mining.schema import JSON_LOG, LOG, check_columns, conform, parse_time
 
 SPARK_ERRORS = (PySparkException, Py4JJavaError)
 """What a failing read or query raises; which of the two depends on where in Spark it fails."""
-
-_JSON = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
-
-
-def expand(path: Path) -> list[Path]:
-    """The log files at `path`, sorted: itself, or all that a folder holds.
-
-    Raises:
-        ValueError: nothing is there.
-    """
-    if path.is_file():
-        return [path]
-    if not path.exists():
-        raise ValueError(f"{path}: no such file or folder; expected parquet or JSON-lines logs")
-    found = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith(("_", ".")))
-    if not found:
-        raise ValueError(f"{path}: the folder holds no file; expected parquet or JSON-lines logs")
-    return found
-
-
-def parquet_files(paths: list[Path]) -> list[Path] | None:
-    """The files at `paths` where all are parquet, for whoever reads them without Spark; else None."""
-    files = [file for path in paths for file in expand(path)]
-    return None if any(file.name.endswith(_JSON) for file in files) else files
 
 
 def read_logs(spark: SparkSession, paths: list[Path]) -> DataFrame:
@@ -51,9 +28,9 @@ def read_logs(spark: SparkSession, paths: list[Path]) -> DataFrame:
 def _read(spark: SparkSession, path: Path) -> DataFrame:
     files = expand(path)
     names = [str(file) for file in files]
-    if all(file.name.endswith(_JSON) for file in files):
+    if all(is_json(file) for file in files):
         return _read_json(spark, names, str(path))
-    if any(file.name.endswith(_JSON) for file in files):
+    if any(is_json(file) for file in files):
         raise ValueError(f"{path}: holds both parquet and JSON lines; pass them as separate arguments")
     try:
         frame = spark.read.option("mergeSchema", "true").parquet(*names)
@@ -75,7 +52,7 @@ def _read_json(spark: SparkSession, names: list[str], where: str) -> DataFrame:
 def _check_json(lines: DataFrame, where: str) -> None:
     """A file whose first lines know none of our columns is the wrong file, not a file of bad rows."""
     keys: set[str] = set()
-    head = lines.limit(50).select(F.json_object_keys("value").alias("keys")).collect()
+    head = lines.limit(HEAD).select(F.json_object_keys("value").alias("keys")).collect()
     for row in head:
         keys.update(row["keys"] or [])
     if head:

@@ -198,6 +198,7 @@ def run(
     """
     from jobs.rundir import complete, manifest_of, published, write_json
 
+    check_logs(logs)
     inputs = fingerprints(logs)
     config = models.applied_to(guard.applied_to(config))
     identity = {"version": VERSION, "inputs": inputs, "config": config.as_dict()}
@@ -215,9 +216,24 @@ def run(
     return _summary(out, manifest_of(out))
 
 
+def check_logs(logs: list[Path]) -> None:
+    """Say that a log lacks columns before Spark has started.
+
+    Raises:
+        ValueError: a required column is absent, or nothing is there.
+    """
+    from jobs.log_files import columns
+    from mining.schema import check_columns
+
+    for path in logs:
+        names = columns(path)
+        if names is not None:
+            check_columns(names, str(path))
+
+
 def fingerprints(logs: list[Path]) -> list[dict[str, Any]]:
     """Path, size and SHA-256 of every input file, in the order of their content's hash."""
-    from jobs.log_reading import expand
+    from jobs.log_files import expand
     from jobs.rundir import sha256
 
     found = [{"path": str(f), "bytes": f.stat().st_size, "sha256": sha256(f)} for log in logs for f in expand(log)]
@@ -246,7 +262,8 @@ def _mine(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Run Spark into `folder`; returns the manifest's and the report's share of what was found."""
     from jobs import mining
-    from jobs.log_reading import SPARK_ERRORS, cause, parquet_files, read_logs
+    from jobs.log_files import parquet_files
+    from jobs.log_reading import SPARK_ERRORS, cause, read_logs
     from jobs.spark_tables import Stage
     from mining.spark import running, settings_for
 

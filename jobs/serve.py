@@ -49,6 +49,13 @@ def serve(
         grace_s=grace_s, watch_s=watch_s, trace=trace,
     )  # fmt: skip
 
+    if registry is not None and not registry.is_dir():
+        typer.echo(
+            f"{registry}: no such registry yet; every turn is left alone until it has a champion, which is then "
+            f"served; `reprise run LOGS --registry {registry}` makes one",
+            err=True,
+        )
+
     def started(_: object, taken: int) -> None:
         typer.echo(f"listening on http://{host}:{taken} (API at /docs); SIGTERM drains", err=True)
 

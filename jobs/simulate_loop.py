@@ -22,7 +22,7 @@ def simulate_loop(
     window: Annotated[int, typer.Option(min=7, help="Days of logs that a night's run reads.")] = 14,
     attack: Annotated[int, typer.Option(help="Day on which colluding accounts begin; -1: never.")] = 10,
     shift: Annotated[int, typer.Option(help="Day on which new things are asked, heard in new ways; -1: never.")] = 14,
-    bad_push: Annotated[float, typer.Option(help="Day (and quarters) of a faulty bundle; -1: never.")] = 18.5,
+    bad_push: Annotated[float, typer.Option(help="Day (and part of it) of a faulty bundle; -1: never.")] = 18.5,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     memory: Annotated[str, typer.Option(help="Java heap of Spark.")] = "1g",
 ) -> None:

@@ -46,12 +46,17 @@ def response(problem: Problem, request_id: str) -> Response:
 
 
 def of_validation(errors: Iterable[Mapping[str, Any]]) -> Problem:
-    """What is wrong with the fields of a request: where and what, never the value."""
+    """What is wrong with the fields of a request: where and what, each once, never the value."""
     errors = list(errors)
     if any(e.get("type") == "json_invalid" for e in errors):
         return Problem("bad-request", "the body is no JSON")
-    found = [{"at": [_place(p) for p in e.get("loc", ())], "problem": str(e.get("msg", ""))[:200]} for e in errors]
+    known = dict.fromkeys((tuple(_place(p) for p in e.get("loc", ())), _what(e)) for e in errors)
+    found = [{"at": list(place), "problem": what} for place, what in known]
     return Problem("invalid", "some fields are not valid; see errors", errors=found[:20])
+
+
+def _what(error: Mapping[str, Any]) -> str:
+    return "there is no such field" if error.get("type") == "extra_forbidden" else str(error.get("msg", ""))[:200]
 
 
 def of_status(status: int) -> Problem:

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.clusters import Interval, difference, ratio
-from jobs.experiment.sequential import look
+from jobs.experiment.sequential import best_look
 
-TUNING = 0.02
-"""Differences of CPDR that one wants to find soon: two points."""
+TUNINGS = (0.02, 0.1)
+"""Differences of CPDR that one wants to find soon: two points, and a fault's ten."""
 
 MISMATCH_LEVEL = 0.001
 """p-value under which the split of users is called broken. Source: Fabijan et al., KDD 2019."""
@@ -54,13 +54,13 @@ def against(arms: Arms, treated: str, control: str, within: NDArray[np.bool_] | 
     """
     one, other = cpdr(arms, treated, within), cpdr(arms, control, within)
     gap = difference(one, other)
-    now = look(gap.value, gap.error, TUNING, HARM_LEVEL)
+    now = best_look(gap.value, gap.error, TUNINGS, HARM_LEVEL)
     enough = min(one.clusters, other.clusters) >= LEAST_USERS
     return {
-        "treated": _plain(one),
-        "control": _plain(other),
-        "change": _plain(gap),
-        "always_valid": {name: _finite(value) for name, value in asdict(now).items()},
+        "treated": plain(one),
+        "control": plain(other),
+        "change": plain(gap),
+        "always_valid": {name: finite(value) for name, value in asdict(now).items()},
         "enough_users": enough,
         "harm": bool(enough and now.low > 0),
     }
@@ -100,9 +100,11 @@ def by_group(arms: Arms, treated: str, control: str) -> list[dict[str, Any]]:
     return found
 
 
-def _plain(interval: Interval) -> dict[str, float | int | None]:
-    return {name: value if name == "clusters" else _finite(value) for name, value in asdict(interval).items()}
+def plain(interval: Interval) -> dict[str, float | int | None]:
+    """An interval as JSON has it."""
+    return {name: value if name == "clusters" else finite(value) for name, value in asdict(interval).items()}
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """A value as JSON has it, None where it is not finite."""
     return round(float(value), 6) if np.isfinite(value) else None

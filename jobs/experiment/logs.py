@@ -8,10 +8,12 @@ import numpy as np
 
 from jobs.experiment.compare import Arms
 from jobs.experiment.pairs import Shown
+from jobs.experiment.sure import Watched
 from rewrite.text import normalise
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 GROUPS = ("domain", "device")
 NAMES = ("holdout", "champion", "challenger")
@@ -23,14 +25,17 @@ def asked_turns(mined: Path) -> "pa.Table":
     Raises:
         ValueError: there is none.
     """
-    import pyarrow.compute as pc
-
     from jobs.learn import read_table
 
-    turns = read_table(mined, "turns")
+    return _asked(read_table(mined, "turns"), str(mined))
+
+
+def _asked(turns: "pa.Table", where: str) -> "pa.Table":
+    import pyarrow.compute as pc
+
     kept = turns.filter(pc.is_valid(turns["rewrite"])).sort_by("timestamp")
     if not kept.num_rows:
-        raise ValueError(f"{mined} has no turn on which Reprise was asked; expected logs with `rewrite` (docs/log.md)")
+        raise ValueError(f"{where} has no turn on which Reprise was asked; expected logs with `rewrite` (docs/log.md)")
     return kept
 
 
@@ -64,17 +69,51 @@ def holdout_share(turns: "pa.Table") -> float:
 
 def arms_of(turns: "pa.Table", challenger: str | None) -> Arms:
     """Arms as the log says: held out, decided by the bundle `challenger`, or by any other."""
-    users: dict[str, int] = {}
-    rows = np.array([users.setdefault(user, len(users)) for user in turns["user_id"].to_pylist()], dtype=np.int64)
     arm = np.array([_arm(r, challenger) for r in turns["rewrite"].to_pylist()], dtype=np.int64)
     groups = {name: turns[name].to_pylist() for name in GROUPS if name in turns.column_names}
-    return Arms(NAMES, np.asarray(turns["defect_probability"], dtype=np.float64), arm, rows, groups)
+    return Arms(NAMES, np.asarray(turns["defect_probability"], dtype=np.float64), arm, _rows(turns["user_id"]), groups)
 
 
 def _arm(rewrite: dict[str, Any], challenger: str | None) -> int:
     if rewrite["holdout"]:
         return 0
     return 2 if challenger is not None and rewrite["bundle"] == challenger else 1
+
+
+def watched(turns: "pa.Table", bundle: str | None) -> Watched:
+    """Turns on which Reprise was asked, of any bundle and in order of time, to watch what `bundle` does to them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    rewrites = turns["rewrite"].to_pylist()
+    held = np.array([bool(r["holdout"]) for r in rewrites], dtype=bool)
+    found = np.array([r["text"] is not None for r in rewrites], dtype=bool)
+    ours = np.array([r["bundle"] == bundle for r in rewrites], dtype=bool)
+    day = pc.cast(pc.cast(turns["timestamp"], pa.date32()), pa.int32())
+    defect = np.asarray(turns["defect_probability"], dtype=np.float64)
+    text, user = (_rows(turns[name]) for name in ("text", "user_id"))
+    return Watched(defect, np.asarray(day, dtype=np.int64), text, user, held, ours & ~held, held | ~found)
+
+
+def _rows(column: "pa.ChunkedArray") -> "NDArray[np.int64]":
+    """The same number for the same value."""
+    values: dict[str | None, int] = {}
+    return np.array([values.setdefault(value, len(values)) for value in column.to_pylist()], dtype=np.int64)
+
+
+def quickly_judged(log: "pa.Table") -> "pa.Table":
+    """A log's turns on which Reprise was asked, by time, with what the report reads: text and defect_probability.
+
+    Raises:
+        ValueError: there is none.
+    """
+    import pyarrow as pa
+
+    from jobs.experiment.quick import quick_defects
+
+    text = pa.array([normalise(said or "") for said in log["utterance"].to_pylist()], pa.string())
+    judged = log.append_column("text", text).append_column("defect_probability", pa.array(quick_defects(log)))
+    return _asked(judged, "the log")
 
 
 def shown_pairs(turns: "pa.Table") -> list[Shown]:

@@ -10,6 +10,7 @@ valid p-values from the mixture sequential probability ratio test.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -49,6 +50,16 @@ def look(value: float, error: float, tuning: float, level: float = 0.95) -> Look
         2 * variance * (variance + mixture)
     )
     return Look(value, value - reach, value + reach, math.exp(-max(0.0, log_ratio)))
+
+
+def best_look(value: float, error: float, tunings: Sequence[float], level: float = 0.95) -> Look:
+    """The tightest of several tunings' bounds, each tuning with its part of the error allowed (Bonferroni).
+
+    A single tuning finds differences of other sizes late: with .02 one of .25 whose error is .06 stays hidden.
+    """
+    parts = [look(value, error, tuning, 1 - (1 - level) / len(tunings)) for tuning in tunings]
+    p_value = min(1.0, len(tunings) * min(part.p_value for part in parts))
+    return Look(value, max(part.low for part in parts), min(part.high for part in parts), p_value)
 
 
 def running(looks: list[Look]) -> list[Look]:

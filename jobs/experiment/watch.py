@@ -34,6 +34,10 @@ def actions(report: Mapping[str, Any]) -> list[Action]:
             low = result["always_valid"]["low"]
             why = f"CPDR is at least {100 * low:.2f} points higher than under {result['against']}"
             found.append(Action(kind, why, report[name] or ""))
+        elif sound and name in report["sure_texts"] and report["sure_texts"][name]["harm"]:
+            low = report["sure_texts"][name]["always_valid"]["low"]
+            why = f"texts that go well when left alone fail in at least {100 * low:.2f} % more of their turns"
+            found.append(Action(kind, why, report[name] or ""))
     for pair in report["pairs"]:
         if pair["verdict"] == "withdraw":
             why = f"success is at least {100 * -pair['gain_high']:.0f} points lower than without it"
@@ -41,15 +45,23 @@ def actions(report: Mapping[str, Any]) -> list[Action]:
     return found
 
 
+def urgent(report: Mapping[str, Any]) -> list[Action]:
+    """Those of `actions` that cannot wait for the night: about bundles, not about single pairs, for which the judgement
+    of the hour is too rough.
+    """
+    return [action for action in actions(report) if action.kind != "withdraw"]
+
+
 def act(registry: Registry, wanted: list[Action], by: str) -> list[str]:
     """Do what is asked, once: what has been done already is left out. Returns a line for each thing done.
 
-    A champion is rolled back only while it is still the one that the report speaks of.
+    A champion is rolled back only while it is still the one that the report speaks of, and never to a bundle that was
+    itself rolled back: that one is known to be worse.
     """
     done = []
     for action in wanted:
         if action.kind == "roll back" and registry.resolve("champion") == action.bundle:
-            done.append(f"rolled back to {registry.rollback(by=by, reason=action.why)}: {action.why}")
+            done.append(_roll_back(registry, action.why, by))
         elif action.kind == "stop challenger" and registry.resolve("challenger") == action.bundle:
             registry.point("challenger", None, by=by, reason=action.why)
             done.append(f"challenger {action.bundle} stopped: {action.why}")
@@ -60,6 +72,23 @@ def act(registry: Registry, wanted: list[Action], by: str) -> list[str]:
             )
             done.append(f"withdrawn: {action.source!r} → {action.target!r}: {action.why}")
     return done
+
+
+def _roll_back(registry: Registry, why: str, by: str) -> str:
+    if registry.resolve("previous") in {None, *_condemned(registry)}:
+        return f"NOT rolled back, as no other bundle is known to be better; promote one, or stop the service: {why}"
+    return f"rolled back to {registry.rollback(by=by, reason=why)}: {why}"
+
+
+def _condemned(registry: Registry) -> set[str]:
+    """Bundles that were rolled back and not promoted since."""
+    found: set[str] = set()
+    for entry in registry.history():
+        if entry["event"] == "promote":
+            found.discard(entry["bundle"])
+        elif entry["event"] == "rollback" and entry.get("before"):
+            found.add(entry["before"])
+    return found
 
 
 def withdrawn(root: Path) -> set[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """One simulated life: users, service, and the loop every night; what came of each day."""
 
 import shutil
+from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 ATTACKERS = 10
 VICTIMS = 5
 TARGET = "stop"
+HOURS = 24
+WATCHED_DAYS = 7
+"""Whole days whose logs the watch reads besides the hours of today."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class Life:
         self.service.people.update(self.world.people)
         self._loaded: str | None = None
         self._popular: dict[str, int] = {}
+        self._recent: deque[Any] = deque(maxlen=WATCHED_DAYS)
 
     def live(self, say: Callable[[str], None] = lambda line: None) -> Told:
         """Play every day; returns what happened."""
@@ -92,17 +97,21 @@ class Life:
         return self.told
 
     def _day(self, day: int) -> None:
+        import pyarrow as pa
+
         tables = []
-        for part in range(4):
-            at = day + part / 4
-            if self.config.events.bad_push == at:
+        for hour in range(HOURS):
+            at, end = day + hour / HOURS, day + (hour + 1) / HOURS
+            pushed = self.config.events.bad_push
+            if pushed is not None and at <= pushed < end:
                 self._push_badly(at)
             self._load_champion()
-            turns = self.world.play((at + 0.25) * DAY_S)
+            turns = self.world.play(end * DAY_S)
             tables.append(self._log(turns))
             self._tell(day, turns)
             if self.service.bundle is not None:
-                self._watch(at + 0.25, tables)
+                self._watch(end, tables)
+        self._recent.append(pa.concat_tables(tables))
         self._write(day, tables)
 
     def _load_champion(self) -> None:
@@ -171,23 +180,17 @@ class Life:
         self.told.note(at, "bad push")
 
     def _watch(self, at: float, tables: list[Any]) -> None:
-        """What `reprise experiment report --act` does, four times a day, over the day's turns of the champion."""
+        """What `reprise experiment watch --act` does, every hour, on the logs of the last days."""
         import pyarrow as pa
-        import pyarrow.compute as pc
 
         from jobs.ab import report_of
-        from jobs.experiment.quick import quick_defects
-        from jobs.experiment.watch import act, actions
+        from jobs.experiment.logs import quickly_judged
+        from jobs.experiment.watch import act, urgent
 
-        log = pa.concat_tables(tables)
-        log = log.append_column("text", log["utterance"]).append_column(
-            "defect_probability", pa.array(quick_defects(log))
-        )
         share = self.config.holdout_share
         expected = {"holdout": share, "champion": 1 - share}
-        asked = log.filter(pc.is_valid(log["rewrite"]))
-        wanted = actions(report_of(asked, self.service.bundle, None, expected))
-        for line in act(self.registry, [a for a in wanted if a.kind != "withdraw"], "watch"):
+        log = quickly_judged(pa.concat_tables([*self._recent, *tables]))
+        for line in act(self.registry, urgent(report_of(log, self.service.bundle, None, expected)), "watch"):
             self.told.note(at, "rollback", why=line)
         self._load_champion()
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
 
 FIELDS = ("text", "source", "bundle", "propensity", "holdout")
 OUTCOMES = ("status", "interrupted", "dwell_s")
+WATCHED = ("interaction_id", "user_id", "timestamp", "utterance", "rewrite")
+MAYBE = (*OUTCOMES, "domain", "device")
 
 
 @dataclass
@@ -68,20 +71,69 @@ def with_exposures(files: Sequence[Path], found: Exposures, out: Path) -> list[P
     out.mkdir(parents=True, exist_ok=True)
     written = []
     for number, path in enumerate(files):
-        table = _read(path)
-        if "interaction_id" not in table.column_names:
-            raise ValueError(f"{path} has no column interaction_id; got {', '.join(table.column_names[:12])}; a log?")
-        ids = table["interaction_id"].to_pylist()
-        own = _column(table, "rewrite")
-        table = _with(table, "rewrite", [found.rewrites.get(i, mine) for i, mine in zip(ids, own, strict=True)])
-        for name in OUTCOMES:
-            said = [found.outcomes.get(i, {}).get(name) for i in ids]
-            if any(value is not None for value in said):
-                logged = _column(table, name)
-                table = _with(table, name, [b if a is None else a for a, b in zip(logged, said, strict=True)])
         written.append(out / f"logs-{number:05d}.parquet")
-        pq.write_table(table, written[-1])
+        pq.write_table(_joined(path, found), written[-1])
     return written
+
+
+def read_exposed_logs(paths: Sequence[Path], state: Path | None) -> "pa.Table":
+    """What a watch reads of all logs at `paths` (files or folders) in one table, times in UTC, with the exposures of a
+    service's state where there is one. Rows without a user or a time are left out.
+
+    Raises:
+        ValueError: nothing is there, or a file cannot be read as a log.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from jobs.log_files import expand
+
+    found = Exposures() if state is None else Exposures.read(state / "exposures")
+    tables = []
+    for path in (file for log in paths for file in expand(log)):
+        table = _joined(path, found)
+        missing = [name for name in WATCHED if name not in table.column_names]
+        if missing:
+            raise ValueError(f"{path} has no column {missing[0]}; got {', '.join(table.column_names[:12])}; a log?")
+        table = table.set_column(table.column_names.index("timestamp"), "timestamp", _utc(table["timestamp"]))
+        tables.append(table.select([name for name in (*WATCHED, *MAYBE) if name in table.column_names]))
+    log = pa.concat_tables(tables, promote_options="permissive")
+    return log.filter(pc.and_(pc.is_valid(log["timestamp"]), pc.is_valid(log["user_id"])))
+
+
+def _utc(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
+    """Times in UTC; null where a text is none: one bad row must not stop a watch."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = pa.timestamp("us", tz="UTC")
+    try:
+        return pc.cast(column, kind)
+    except pa.ArrowInvalid:
+        return pa.chunked_array([pa.array([_time(value) for value in column.to_pylist()], kind)])
+
+
+def _time(text: object) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def _joined(path: Path, found: Exposures) -> "pa.Table":
+    table = _read(path)
+    if "interaction_id" not in table.column_names:
+        raise ValueError(f"{path} has no column interaction_id; got {', '.join(table.column_names[:12])}; a log?")
+    ids = table["interaction_id"].to_pylist()
+    own = _column(table, "rewrite")
+    table = _with(table, "rewrite", [found.rewrites.get(i, mine) for i, mine in zip(ids, own, strict=True)])
+    for name in OUTCOMES:
+        said = [found.outcomes.get(i, {}).get(name) for i in ids]
+        if any(value is not None for value in said):
+            logged = _column(table, name)
+            table = _with(table, name, [b if a is None else a for a, b in zip(logged, said, strict=True)])
+    return table
 
 
 def _column(table: "pa.Table", name: str) -> list[Any]:

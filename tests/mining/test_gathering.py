@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.log_reading import parquet_files, read_logs
+from jobs.log_files import parquet_files
+from jobs.log_reading import read_logs
 from jobs.mining import Counts, Gathered, _sample
 from mining import arrow_log, gathered, gathering, quarantine
 from tests.mining import logs

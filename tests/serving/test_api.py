@@ -6,7 +6,7 @@ import json
 import httpx
 import pytest
 
-from serving.problems import KINDS
+from serving.problems import KINDS, of_validation
 from tests.serving.conftest import WORLD
 from tests.serving.fakes import Running
 
@@ -100,6 +100,15 @@ def test_what_is_not_valid_gets_a_problem_that_repeats_nothing(running: Running,
         assert problem["status"] == found.status_code
         assert problem["request_id"] == found.headers["x-request-id"]
         assert "xxxx" not in found.text
+
+
+def test_an_unknown_field_is_named_once_and_plainly(running: Running) -> None:
+    found = running.client.post("/v1/rewrite", json={"utterance": "x", "wizard": 1, "gnome": 2})
+    assert found.text.count("wizard") == found.text.count("gnome") == 1
+    plainly = "there is no such field"
+    assert found.json()["errors"] == [{"at": ["body", name], "problem": plainly} for name in ("wizard", "gnome")]
+    twice = of_validation([{"type": "extra_forbidden", "loc": ("body", "wizard"), "msg": "no"}] * 2)
+    assert twice.more["errors"] == [{"at": ["body", "wizard"], "problem": plainly}]
 
 
 def test_errors_of_every_kind_are_problems(running: Running) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 import httpx
 import pytest
 import structlog
+from typer.testing import CliRunner
 
 from jobs import logs
+from jobs.cli import app
 from rewrite.registry import Registry
 from rewrite.turn import Turn
 from serving.config import ServeConfig
@@ -29,6 +31,17 @@ HELD = next(f"h{n}" for n in range(1000) if is_held_out(Turn("x", user_id=f"h{n}
 
 def records(folder: Path) -> list[dict[str, Any]]:
     return [r for r in read_records(folder / "state" / "exposures") if r["kind"] == "decision"]
+
+
+def test_serving_a_registry_that_is_not_there_says_what_will_happen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.server.run", lambda *_: None)
+    serve = ["serve", "--state", str(tmp_path / "state"), "--registry"]
+    told = CliRunner().invoke(app, [*serve, str(tmp_path / "reg")]).stderr
+    assert f"{tmp_path / 'reg'}: no such registry yet; every turn is left alone until it has a champion" in told
+    assert f"`reprise run LOGS --registry {tmp_path / 'reg'}` makes one" in told
+    assert CliRunner().invoke(app, [*serve, str(tmp_path)]).stderr == ""
 
 
 def test_a_key_is_needed_where_keys_are_set_and_each_opens_its_own_routes(admin: Admin, tmp_path: Path) -> None:

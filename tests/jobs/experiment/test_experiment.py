@@ -1,6 +1,8 @@
 """Experiments: intervals that hold at every look, split checks, and acting on harm."""
 
+import json
 import math
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +10,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from jobs.ab import make
+from jobs.cli import app
 from jobs.clusters import ratio
 from jobs.experiment.compare import Arms, against, by_group, cpdr, sample_ratio
 from jobs.experiment.pairs import Shown, pair_results
-from jobs.experiment.sequential import look, running
-from jobs.experiment.watch import act, actions, withdrawn
+from jobs.experiment.sequential import best_look, look, running
+from jobs.experiment.watch import Action, act, actions, withdrawn
 from rewrite.bundle import pack
 from rewrite.registry import Registry
+from serving.exposures import ExposureLog
 
+START = datetime(2026, 1, 5, tzinfo=UTC)
 NAMES = ("holdout", "champion", "challenger")
 
 
@@ -35,23 +41,31 @@ def arms(rates: dict[str, float], users: int = 300, turns: int = 20, seed: int =
 
 def test_an_always_valid_interval_is_wider_and_its_p_value_agrees_with_it() -> None:
     for value in np.linspace(-0.1, 0.1, 41):
-        found = look(float(value), 0.01, 0.02)
-        assert found.high - found.low > 2 * 1.96 * 0.01
-        assert (found.p_value < 0.05) == (found.low > 0 or found.high < 0)
+        for found in (look(float(value), 0.01, 0.02), best_look(float(value), 0.01, (0.02, 0.1))):
+            assert found.high - found.low > 2 * 1.96 * 0.01
+            assert (found.p_value < 0.05) == (found.low > 0 or found.high < 0)
+
+
+def test_several_tunings_find_great_and_small_differences_early() -> None:
+    great, small = (0.25, 0.06), (0.018, 0.005)
+    assert look(*great, 0.02).low < 0 < best_look(*great, (0.02, 0.1)).low
+    assert look(*small, 0.5).low < 0 < best_look(*small, (0.02, 0.1)).low
 
 
 def test_looking_every_day_fools_fixed_intervals_and_not_these() -> None:
     rng = np.random.default_rng(0)
-    fooled = {"fixed": 0, "always": 0}
+    fooled = {"fixed": 0, "always": 0, "several": 0}
     for _ in range(400):
         sums = rng.normal(0, 1, (60, 50)).sum(axis=1).cumsum()
         counts = np.arange(1, 61) * 50
         means, errors = sums / counts, 1 / np.sqrt(counts)
         fooled["fixed"] += bool((np.abs(means) > 1.96 * errors).any())
-        p_value = min(look(float(m), float(e), 0.05).p_value for m, e in zip(means, errors, strict=True))
-        fooled["always"] += p_value < 0.05
+        looks = [(float(m), float(e)) for m, e in zip(means, errors, strict=True)]
+        fooled["always"] += min(look(*one, 0.05).p_value for one in looks) < 0.05
+        fooled["several"] += min(best_look(*one, (0.02, 0.1)).p_value for one in looks) < 0.05
     assert fooled["fixed"] / 400 > 0.25
     assert fooled["always"] / 400 <= 0.05
+    assert fooled["several"] / 400 <= 0.05
 
 
 def test_a_real_difference_is_found_sooner_or_later() -> None:
@@ -167,8 +181,8 @@ def mined(folder: Path, bundle: str, defect: float, held: float, users: int = 20
             bad = rng.random() < (held if holdout else defect)
             rewrite = {"text": "play b", "source": "global", "bundle": bundle, "propensity": 0.8, "holdout": holdout}
             rows.append(
-                {"user_id": f"u{user}", "timestamp": n, "text": "play a", "device": "phone", "domain": "music",
-                 "rewrite": rewrite, "defect_probability": 0.95 if bad else 0.05}
+                {"user_id": f"u{user}", "timestamp": START + timedelta(minutes=n), "text": "play a", "device": "phone",
+                 "domain": "music", "rewrite": rewrite, "defect_probability": 0.95 if bad else 0.05}
             )  # fmt: skip
     (folder / "turns").mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist(rows), folder / "turns" / "part-0.parquet")
@@ -188,6 +202,61 @@ def test_a_harmful_champion_is_rolled_back_and_its_pair_withdrawn_once(registry:
     assert withdrawn(registry.root) == {("play a", "play b")}
     assert act(registry, wanted, "test") == []
     assert registry.history()[-1]["reason"].startswith("CPDR is at least")
+
+
+def test_no_watch_goes_back_to_a_bundle_that_was_rolled_back(registry: Registry) -> None:
+    good, bad = registry.resolve("previous"), registry.resolve("champion")
+    assert act(registry, [Action("roll back", "harm", bad or "")], "test")[0].startswith("rolled back")
+    said = act(registry, [Action("roll back", "harm", good or "")], "test")
+    assert said == ["NOT rolled back, as no other bundle is known to be better; promote one, or stop the service: harm"]
+    assert registry.aliases() == {"champion": good, "previous": bad}
+    registry.promote(bad or "", reason="mended")
+    registry.promote(good or "")
+    assert act(registry, [Action("roll back", "harm", good or "")], "test")[0].startswith("rolled back")
+
+
+def spoilt(bundle: str) -> list[dict[str, Any]]:
+    """A log of five good days and two hours of a bundle that breaks every other turn of those not held out."""
+    rows = []
+    for day in range(6):
+        for user in range(80):
+            now, held = day == 5, user % 4 == 0
+            bad = user % 2 if now and not held else user % 40 == 0 and day == user % 5
+            time = START + timedelta(days=day, minutes=user + 10)
+            decided = {"text": "play b" if now else None, "source": "global", "bundle": bundle if now else "before"}
+            rows.append(
+                {"interaction_id": f"{day}-{user}", "user_id": f"u{user}", "timestamp": time,
+                 "utterance": f"Play {user % 8}", "status": "error" if bad else "ok",
+                 "rewrite": {**decided, "propensity": 0.25 if held else 0.75, "holdout": held}}
+            )  # fmt: skip
+    return rows
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl with exposures"])
+def test_the_hourly_watch_rolls_back_from_the_logs_alone(registry: Registry, tmp_path: Path, form: str) -> None:
+    champion, previous = registry.resolve("champion") or "", registry.resolve("previous")
+    rows, state = spoilt(champion), tmp_path / "state"
+    (tmp_path / "logs").mkdir()
+    if form == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "logs" / "a.parquet")
+    else:
+        log = ExposureLog(state / "exposures")
+        for row in rows:
+            decision = {"kind": "decision", "interaction_id": row["interaction_id"], "rewrite": row.pop("rewrite")}
+            assert log.append({**decision, "user_id": row["user_id"]})
+            row["timestamp"] = row["timestamp"].isoformat()
+        log.close()
+        lines = [*map(json.dumps, rows), json.dumps({**rows[0], "interaction_id": "x", "timestamp": "yesterday"})]
+        (tmp_path / "logs" / "a.jsonl").write_text("\n".join(lines))
+    watch = ["experiment", "watch", str(tmp_path / "logs"), "--registry", str(registry.root), "--state", str(state)]
+    runner = CliRunner()
+    told = runner.invoke(app, [*watch, "--holdout-share", "0.25"])
+    assert told.exit_code == 0, told.output
+    assert "on texts that go well when left alone: 66.67 % fail" in told.output
+    assert registry.resolve("champion") == champion
+    done = runner.invoke(app, [*watch, "--holdout-share", "0.25", "--act"])
+    assert f"rolled back to {previous}" in done.output
+    assert registry.resolve("champion") == previous
 
 
 def test_a_good_champion_stays(registry: Registry, tmp_path: Path) -> None:
@@ -213,7 +282,7 @@ def test_a_harmful_challenger_is_stopped_and_the_champion_stays(registry: Regist
     for turn in turns:
         if not turn["rewrite"]["holdout"] and int(turn["user_id"][1:]) % 2:
             turn["rewrite"]["bundle"] = challenger
-            turn["defect_probability"] = 0.95 if turn["timestamp"] % 2 else 0.05
+            turn["defect_probability"] = 0.95 if turn["timestamp"].minute % 2 else 0.05
     pq.write_table(pa.Table.from_pylist(turns), folder / "turns" / "part-0.parquet")
     report = make(folder, champion, challenger, {"holdout": 0.2, "champion": 0.4, "challenger": 0.4})
     act(registry, actions(report), "test")

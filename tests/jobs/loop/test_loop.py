@@ -13,7 +13,7 @@ import pytest
 from jobs.experiment.quick import quick_defects
 from jobs.loop.account import account, spans
 from jobs.loop.events import Events, attack_rows, spoil
-from jobs.loop.life import LifeConfig, Told
+from jobs.loop.life import Life, LifeConfig, Told
 from jobs.loop.picture import picture
 from jobs.world.grammar import make_request
 from jobs.world.hearing import Spoken, right_hearing
@@ -24,13 +24,18 @@ from rewrite.bundle import pack, verify
 START = datetime(2026, 1, 5, tzinfo=UTC)
 
 
-def world(users: int = 6) -> LivingWorld:
+def said_things() -> tuple[dict[str, Any], dict[tuple[str, str], Spoken]]:
+    """The catalogue, and how some of it is heard."""
     from jobs.world.grammar import spoken_catalogue
     from jobs.world.speak import CATALOGUE_SEED
 
     catalogue = spoken_catalogue(np.random.default_rng(CATALOGUE_SEED))
     assert make_request("stop", {})
-    spoken = {(text, "v"): Spoken((), (), right_hearing(text)) for text in list(catalogue)[:50]}
+    return catalogue, {(text, "v"): Spoken((), (), right_hearing(text)) for text in list(catalogue)[:50]}
+
+
+def world(users: int = 6) -> LivingWorld:
+    catalogue, spoken = said_things()
     return LivingWorld(Simulation(catalogue, spoken, Settings(users=users, days=3), np.random.default_rng(4)))
 
 
@@ -54,6 +59,29 @@ def test_time_goes_on_and_rows_are_never_used_twice() -> None:
         ends = [t.asked.seconds for t in first if t.asked.user_id == user]
         later = [t.asked.seconds for t in second if t.asked.user_id == user]
         assert not ends or not later or max(ends) < min(later)
+
+
+class Watched(Life):
+    """A life that only notes when it is watched, and when the bad push comes."""
+
+    looks: list[float]
+    pushes: list[float]
+
+    def _watch(self, at: float, tables: list[Any]) -> None:
+        self.looks.append(at)
+
+    def _push_badly(self, at: float) -> None:
+        self.pushes.append(at)
+
+
+def test_the_watch_looks_every_hour_and_the_bad_push_comes_once(tmp_path: Path) -> None:
+    config = LifeConfig(users=6, days=2, events=Events(loop_from=9, bad_push=1.3))
+    catalogue, spoken = said_things()
+    life = Watched(config, catalogue, spoken, lambda logs: None, tmp_path)  # type: ignore[arg-type, return-value]
+    life.looks, life.pushes, life.service.bundle = [], [], "b"
+    life.live()
+    assert life.looks == [day + (hour + 1) / 24 for day in range(2) for hour in range(24)]
+    assert life.pushes == [1 + 7 / 24]
 
 
 def row(second: float, text: str = "a", user: str = "u", **more: Any) -> dict[str, Any]:

@@ -74,6 +74,7 @@ def test_without_a_registry_pages_say_what_to_do(path: str, tmp_path: Path) -> N
         assert answer.status_code == 200
         if path not in ("/page/try",):
             assert 'class="empty"' in answer.text
+            assert "DIR" not in answer.text  # two folders under one name tell nobody which is which
 
 
 def test_hostile_utterances_are_text(hostile: Running) -> None:

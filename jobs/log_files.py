@@ -1,0 +1,77 @@
+"""Which files a log is made of, and a first look at their columns, without Spark."""
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+_JSON = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
+
+HEAD = 50
+"""First lines of a JSON log whose keys are taken for all."""
+
+
+def expand(path: Path) -> list[Path]:
+    """The log files at `path`, sorted: itself, or all that a folder holds.
+
+    Raises:
+        ValueError: nothing is there.
+    """
+    if path.is_file():
+        return [path]
+    if not path.exists():
+        raise ValueError(f"{path}: no such file or folder; expected parquet or JSON-lines logs")
+    found = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith(("_", ".")))
+    if not found:
+        raise ValueError(f"{path}: the folder holds no file; expected parquet or JSON-lines logs")
+    return found
+
+
+def is_json(file: Path) -> bool:
+    """Whether a file's name is one of JSON lines, compressed or not."""
+    return file.name.endswith(_JSON)
+
+
+def parquet_files(paths: list[Path]) -> list[Path] | None:
+    """The files at `paths` where all are parquet, for whoever reads them without Spark; else None."""
+    files = [file for path in paths for file in expand(path)]
+    return None if any(is_json(file) for file in files) else files
+
+
+def columns(path: Path) -> list[str] | None:
+    """The columns of the log at `path` by its parquet footers or its first JSON lines; None where there is no row to
+    tell, or a file cannot be read: whoever reads all of it says that better.
+    """
+    files = expand(path)
+    try:
+        found = [_keys(files)] if all(map(is_json, files)) else [_footer(file) for file in files]
+    except (OSError, ValueError, EOFError, zlib.error):
+        return None
+    named = list(dict.fromkeys(name for names in found if names is not None for name in names))
+    return None if found == [None] else named
+
+
+def _footer(file: Path) -> list[str]:
+    import pyarrow.parquet as pq
+
+    return list(pq.read_schema(file).names)
+
+
+def _keys(files: Iterable[Path]) -> list[str] | None:
+    head = list(islice((line for file in files for line in _lines(file)), HEAD))
+    return sorted({key for line in head for key in _parsed(line)}) if head else None
+
+
+def _lines(file: Path) -> Iterator[bytes]:
+    with gzip.open(file) if file.name.endswith(".gz") else file.open("rb") as lines:
+        yield from (line for line in lines if line.strip())
+
+
+def _parsed(line: bytes) -> Iterable[str]:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return ()
+    return row if isinstance(row, dict) else ()

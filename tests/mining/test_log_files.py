@@ -1,0 +1,55 @@
+"""What a log's files say of their columns before Spark is started."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs import mine
+from jobs.log_files import columns
+from mining.config import MineConfig
+
+GOOD = {"interaction_id": "a", "user_id": "u", "timestamp": "2026-01-05T10:00:00Z", "utterance": "play a"}
+LACKING = {name: value for name, value in GOOD.items() if name not in ("user_id", "utterance")} | {"note": "x"}
+
+
+def parquet(path: Path, *rows: dict[str, str]) -> Path:
+    pq.write_table(pa.Table.from_pylist(list(rows)), path)
+    return path
+
+
+def lines(path: Path, *rows: dict[str, str]) -> Path:
+    text = "\n".join(["", *map(json.dumps, rows), "{torn"])
+    path.write_bytes(gzip.compress(text.encode()) if path.name.endswith(".gz") else text.encode())
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.jsonl", "a.json.gz"])
+def test_a_log_without_its_columns_is_refused_before_spark_starts(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = (parquet if name.endswith("parquet") else lines)(tmp_path / name, LACKING)
+    monkeypatch.setattr(mine, "_mine", lambda *_: pytest.fail("Spark would have been started"))
+    got = ", ".join(LACKING if name.endswith("parquet") else sorted(LACKING))
+    with pytest.raises(ValueError, match=f"missing the required columns user_id, utterance; got {got}. Is it"):
+        mine.run([path], tmp_path / "out", MineConfig())
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_files_of_a_folder_count_together(tmp_path: Path) -> None:
+    parquet(tmp_path / "a.parquet", {"user_id": "u", "timestamp": "t"})
+    parquet(tmp_path / "b.parquet", GOOD)
+    mine.check_logs([tmp_path])
+    assert columns(tmp_path) == ["user_id", "timestamp", "interaction_id", "utterance"]
+
+
+def test_what_cannot_be_read_or_is_empty_is_left_to_whoever_reads_all_of_it(tmp_path: Path) -> None:
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1")
+    (tmp_path / "empty.jsonl").write_bytes(b"\n")
+    (tmp_path / "torn.json.gz").write_bytes(gzip.compress(b"{}" * 99)[:20])
+    for name in ("torn.parquet", "empty.jsonl", "torn.json.gz"):
+        assert columns(tmp_path / name) is None
+    assert columns(lines(tmp_path / "torn.jsonl")) == []
