@@ -31,9 +31,8 @@ def mine(
     user_key: Annotated[Path | None, typer.Option(help="Key file: user ids become their HMAC-SHA256.")] = None,
     forget: Annotated[Path | None, typer.Option(help="User ids, one a line, of whom no trace may remain.")] = None,
     kinds: Annotated[
-        Path | None,
-        typer.Option(help="Model of follow-ups (`python -m jobs.fit_kinds`), or `shipped`; left out: rules."),
-    ] = None,
+        Path, typer.Option(help="What tells corrections: `shipped`, `rules`, or a model by `python -m jobs.fit_kinds`.")
+    ] = Path("shipped"),
     defects: Annotated[
         Path | None, typer.Option(help="Defect model (`python -m jobs.fit_defects`); default: fitted to the log.")
     ] = None,
@@ -76,18 +75,19 @@ def mine(
 
 @dataclass(frozen=True)
 class Models:
-    """Trained models in the place of what mining does by itself."""
+    """What stands in for the rules of follow-ups, and for a model of defects fitted to the log itself."""
 
     kinds: Any = None
-    """A `mining.models.Model`."""
+    """A `mining.models.Model`; None for the rules."""
     defects: Any = None
     """A `mining.defects.DefectModel`."""
     kinds_id: str = ""
     defects_id: str = ""
 
     @staticmethod
-    def read(kinds: Path | None, defects: Path | None) -> "Models":
-        """From the files that the command names; `shipped` is the model of follow-ups that comes with the project.
+    def read(kinds: Path = Path("shipped"), defects: Path | None = None) -> "Models":
+        """From the files that the command names; `shipped` is the model of follow-ups that comes with the project,
+        `rules` is none.
 
         Raises:
             ValueError: a file is missing, or is no such model.
@@ -97,11 +97,11 @@ class Models:
         from mining.defects import DefectModel
         from mining.likeness_model import SHIPPED
 
-        kinds = SHIPPED if kinds == Path("shipped") else kinds
+        named = {Path("shipped"): SHIPPED, Path("rules"): None}.get(kinds, kinds)
         return Models(
-            _model(kinds, models.read),
+            _model(named, models.read),
             _model(defects, DefectModel.from_json),
-            sha256(kinds) if kinds else "",
+            sha256(named) if named else "",
             sha256(defects) if defects else "",
         )
 
@@ -185,13 +185,13 @@ def run(
     config: "MineConfig",
     *,
     guard: Guard = Guard(),
-    models: Models = Models(),
+    models: Models | None = None,
     overwrite: bool = False,
     memory: str = "4g",
     cores: int | None = None,
     say: Callable[[str], None] = lambda message: None,
 ) -> list[str]:
-    """Mine `logs` into `out`; returns lines that sum it up.
+    """Mine `logs` into `out`; returns lines that sum it up. Without `models`, those that the command uses by itself.
 
     Raises:
         ValueError: the logs cannot be mined, or `out` holds another run and `overwrite` is false.
@@ -200,6 +200,7 @@ def run(
 
     check_logs(logs)
     inputs = fingerprints(logs)
+    models = models or Models.read()
     config = models.applied_to(guard.applied_to(config))
     identity = {"version": VERSION, "inputs": inputs, "config": config.as_dict()}
     if complete(out) and _same(manifest_of(out), identity):

@@ -54,7 +54,7 @@ class Plan:
 
 def steps_of(plan: Plan, run_id: str) -> list[Step]:
     """The steps of one run, in order."""
-    from jobs.mine import fingerprints
+    from jobs.mine import Models, fingerprints
     from jobs.rundir import sha256
 
     inputs = fingerprints(list(plan.logs))
@@ -64,7 +64,7 @@ def steps_of(plan: Plan, run_id: str) -> list[Step]:
     taken_out = {"blocked": digest(sorted(plan.blocked)), "withdrawn": digest(sorted(plan.withdrawn))}
     learning = {name: value for name, value in asdict(plan.learning).items() if name != "threads"}
     judged = {"champion": champion, "replayed": plan.replayed, "incidents": known, **taken_out}
-    mining = {**plan.mining.as_dict(), "forgotten": digest(sorted(plan.forgotten))}
+    mining = {**Models.read().applied_to(plan.mining).as_dict(), "forgotten": digest(sorted(plan.forgotten))}
     return [
         Step("import", Import(inputs, shown, plan), {"inputs": inputs, "exposures": shown}, version=3),
         Step("mine", Mine(plan), mining, ("import",), version=2),

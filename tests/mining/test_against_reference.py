@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.mine import run
+from jobs.mine import Models, run
 from jobs.rundir import manifest_of
 from mining import defects, signals
 from mining.config import MineConfig
@@ -34,7 +34,7 @@ def mined(spark: Any, tmp_path_factory: Any) -> tuple[Path, list[dict[str, Any]]
     """A run over a random log, and what plain Python says of it."""
     folder = tmp_path_factory.mktemp("mined")
     rows = logs.random_log(1)
-    run([logs.write(rows, folder / "log.parquet")], folder / "out", CONFIG)
+    run([logs.write(rows, folder / "log.parquet")], folder / "out", CONFIG, models=Models())  # kinds by rules
     manifest = manifest_of(folder / "out")
     split = datetime.fromisoformat(manifest["holdback_from"])
     turns = reference.sessions(rows, CONFIG.session_gap_s, CONFIG.followup_gap_s, split)

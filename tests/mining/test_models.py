@@ -149,4 +149,4 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(ValueError, match=r"model\.json: not a model of this kind"):
         Models.read(tmp_path / "model.json", None)
     with pytest.raises(ValueError, match=r"model\.json: not a model of this kind"):
-        Models.read(None, tmp_path / "model.json")
+        Models.read(defects=tmp_path / "model.json")
