@@ -2,7 +2,7 @@
 
 Source: latent class analysis (Dawid & Skene 1979, signals in the place of annotators), fitted by EM. It differs in
 that each table of P(level | class) has a Dirichlet prior from `PRIOR`, which also names the classes: without it EM
-could swap them, and a log of twenty turns would be fitted to its noise.
+could swap them, and a log of twenty turns would be fitted to its noise. What the log does not say tells no class.
 """
 
 import json
@@ -34,6 +34,12 @@ PRIOR: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "signal_words": ((99, 1), (92, 8)),
     "signal_abandoned": ((60, 20, 20), (60, 17, 23)),
 }
+
+SILENT = tuple(name for name, (good, bad) in PRIOR.items() if good[0] == bad[0])
+"""Signals whose level 0 says nothing: the log does not tell, or, of abandonment, the session went on, which the
+follow-up has told already. How often that is, is the same in both classes: else EM may find turns that end a session,
+or logs without confidences, to be the two classes, all the more the fewer defects are left to find.
+"""
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,13 @@ def _rows(table: Array) -> Array:
     return table / table.sum(axis=1, keepdims=True)
 
 
+def _silent(counts: Array) -> Array:
+    """P(level | class) where level 0 is as frequent in both classes."""
+    table = _rows(counts)
+    unknown = counts[:, 0].sum() / counts.sum()
+    return np.concatenate([np.full((2, 1), unknown), (1 - unknown) * _rows(table[:, 1:])], axis=1)
+
+
 def posterior(model: DefectModel, levels: Array) -> Array:
     """P(defect) of every row of `levels` (N, signals; integers in the order of LEVELS)."""
     log_odds = np.full(len(levels), np.log(model.defect_rate / (1 - model.defect_rate)))
@@ -108,7 +121,8 @@ def maximise(levels: Array, defect_turns: Array, good_turns: Array) -> DefectMod
     for column, name in enumerate(LEVELS):
         level = levels[:, column].astype(int)
         seen = [np.bincount(level, w, len(LEVELS[name])) for w in (good_turns, defect_turns)]
-        tables[name] = _rows(np.array(seen) + PRIOR_TURNS * _rows(np.array(PRIOR[name])))
+        counts = np.array(seen) + PRIOR_TURNS * _rows(np.array(PRIOR[name]))
+        tables[name] = _silent(counts) if name in SILENT else _rows(counts)
     bad, good = defect_turns.sum() + PRIOR_TURNS * PRIOR_DEFECT, good_turns.sum() + PRIOR_TURNS * (1 - PRIOR_DEFECT)
     return DefectModel(float(bad / (bad + good)), tables)
 

@@ -65,6 +65,29 @@ def test_a_division_that_is_not_about_defects_is_refused() -> None:
     assert model.to_json() == defects.prior_model().to_json()
 
 
+def test_where_few_turns_fail_ending_a_session_is_not_taken_for_failing() -> None:
+    levels, _ = drawn(3, rate=0.04)
+    followup, abandoned = (list(LEVELS).index(f"signal_{name}") for name in ("followup", "abandoned"))
+    # who is followed soon went on, who is not has left: as in logs, the two say the same thing
+    rng = np.random.default_rng(4)
+    levels[:, abandoned] = np.where(levels[:, followup] == 0, rng.integers(1, 3, len(levels)), 0)
+    model = defects.fit(*counted(levels))
+    assert model.fitted
+    assert model.defect_rate == pytest.approx(0.04, abs=0.03)
+    assert model.weights()["signal_abandoned"][0] == 0
+
+
+def test_turns_of_which_the_log_says_little_are_no_class() -> None:
+    levels, _ = drawn(5, rate=0.04)
+    mute = np.random.default_rng(6).random(len(levels)) < 0.5
+    for name in ("interrupted", "dwell", "asr", "nlu"):
+        levels[mute, list(LEVELS).index(f"signal_{name}")] = 0
+    model = defects.fit(*counted(levels))
+    guess = defects.posterior(model, levels)
+    assert model.fitted
+    assert guess[mute].mean() == pytest.approx(guess[~mute].mean(), abs=0.02)
+
+
 def test_json_is_the_identity() -> None:
     model = defects.fit(*counted(drawn(2, 2000)[0]))
     again = defects.DefectModel.from_json(model.to_json())
