@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from mining import phrases
 from mining.pair_features import NAMES, Pair, features
@@ -77,9 +78,7 @@ class KindModel:
 
     def _logistic(self, rows: Array) -> Array:
         logits = (rows - np.array(self.mean)) / np.array(self.scale) @ np.array(self.weights).T + np.array(self.offsets)
-        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        result: Array = odds / odds.sum(axis=1, keepdims=True)
-        return result
+        return np.asarray(softmax(logits, axis=1))
 
     def decide(self, probabilities: Array) -> NDArray[np.int64]:
         """(N,) class numbers."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from mining.kinds import decide
 from mining.likeness import COLUMNS
@@ -40,9 +41,7 @@ class LikenessModel:
     def probabilities(self, columns: Array) -> Array:
         """(M, classes) from (M, columns), each row summing to 1."""
         logits = columns @ np.array(self.weights).T + np.array(self.offsets)
-        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        result: Array = odds / odds.sum(axis=1, keepdims=True)
-        return result
+        return np.asarray(softmax(logits, axis=1))
 
     def decide(self, probabilities: Array) -> NDArray[np.int64]:
         """(M,) class numbers."""
