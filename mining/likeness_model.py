@@ -40,7 +40,9 @@ class LikenessModel:
 
     def probabilities(self, columns: Array) -> Array:
         """(M, classes) from (M, columns), each row summing to 1."""
-        logits = columns @ np.array(self.weights).T + np.array(self.offsets)
+        # a column at a time: a matrix product rounds by how many rows there are, and tables must not depend on that
+        weights = np.array(self.weights)
+        logits = sum((columns[:, [c]] * weights[:, c] for c in range(len(COLUMNS))), np.array(self.offsets))
         return np.asarray(softmax(logits, axis=1))
 
     def decide(self, probabilities: Array) -> NDArray[np.int64]:
