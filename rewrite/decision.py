@@ -17,6 +17,7 @@ import numpy as np
 from rewrite.cascade import ALWAYS, Zone
 from rewrite.features import CANDIDATE_FEATURES, TURN_FEATURES
 from rewrite.guards import OPEN, Barrier, Guards
+from rewrite.usual import Usual
 
 Space = Literal["personal", "global"]
 SPACES: tuple[Space, Space] = ("personal", "global")
@@ -114,6 +115,7 @@ class Decider:
         thresholds: Thresholds,
         intent_defect_rates: Mapping[str, float],
         guards: Guards = Guards(),
+        usual: Usual = Usual(),
     ) -> None:
         self._fail_model = fail_model
         self._sift_model = sift_model
@@ -124,6 +126,7 @@ class Decider:
         self.thresholds = thresholds
         self.intent_defect_rates = dict(intent_defect_rates)
         self.guards = guards
+        self.usual = usual
 
     def p_fail(self, features: np.ndarray) -> np.ndarray:
         """Probability that a turn fails if left alone, shape (N,), from TURN_FEATURES, shape (N, F)."""
@@ -161,6 +164,7 @@ class Decider:
             "thresholds": asdict(self.thresholds),
             "intent_defect_rates": self.intent_defect_rates,
             "guards": self.guards.as_json(),
+            "usual": asdict(self.usual),
         }
         (folder / "decision.json").write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n")
 
@@ -188,6 +192,7 @@ class Decider:
             _thresholds(settings["thresholds"]),
             settings["intent_defect_rates"],
             Guards.from_json(settings["guards"]),
+            Usual(**settings.get("usual", {})),
         )
 
 

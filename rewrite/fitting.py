@@ -21,6 +21,7 @@ from rewrite.rewriter import Considered, Scorer, contenders
 from rewrite.settling import forget_forward, forward_pays, reach_of, search_pays, shares_of_best, zone_of
 from rewrite.text import normalise
 from rewrite.trees import calibrate, folds_by, out_of_fold, train
+from rewrite.usual import Usual
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ def fit(
         Thresholds(config.least_p_fail, thresholds, ask, search, reach, forward),
         scorer.intent_defect_rates,
         config.guards,
+        Usual.of([j.turn for j in judged]),
     )
     counts = {"turns": float(len(judged)), "failing": float(signals.sum()), "rescored": float(len(rows))}
     counts["wants_known"] = float(sum(j.fails and j.want is not None for j in judged))

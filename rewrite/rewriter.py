@@ -218,6 +218,8 @@ class Rewriter:
             return Decision(None, None, 0.0, "too_long" if query else "empty")
         heard = tuple(normalise(t) for t in turn.asr_nbest)
         turn = replace(turn, turns=tuple(normalise(t) for t in turn.turns), asr_nbest=heard)
+        known = self.scorer.knowledge.known.get(query)
+        turn = self.decider.usual.completed(turn, known.reading if known else None)
         considered = self.scorer.consider(turn, query)
         p_fail = float(self.decider.p_fail(np.array([considered.turn_features]))[0])
         likely_fine = p_fail < self.decider.thresholds.p_fail

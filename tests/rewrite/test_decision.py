@@ -14,6 +14,7 @@ from rewrite.cascade import Zone
 from rewrite.decision import LIKELY, Calibration, Candidate, Decider, Thresholds, choose, expected_gain
 from rewrite.features import CANDIDATE_FEATURES, CHEAP_FEATURES, TURN_FEATURES
 from rewrite.guards import Barrier
+from rewrite.usual import Usual
 
 RATE = st.floats(0, 1)
 CANDIDATES = st.lists(
@@ -99,6 +100,7 @@ def decider() -> Decider:
         {"personal": Calibration((0.2, 0.8), (0.1, 0.9)), "global": Calibration()},
         Thresholds(0.125, {"personal": 0.1, "global": 1 / 3}, Zone(-0.1, 2 / 3)),
         {"play": 0.1, "größe": 0.2},
+        usual=Usual(0.75, None),
     )
 
 
@@ -120,6 +122,7 @@ def test_what_is_saved_predicts_the_same_when_loaded(decider: Decider, tmp_path:
     assert len(set(unasked)) > 10
     assert len(set(loaded.p_fail(turns))) > 10
     assert loaded.thresholds == decider.thresholds
+    assert loaded.usual == Usual(0.75, None)
     assert loaded.intent_defect_rates == decider.intent_defect_rates
 
 
