@@ -25,7 +25,7 @@ Opener = Callable[[str], "Engine"]
 IDLE_S = 0.5
 """How often a lane with nothing to do looks for work ahead of need."""
 
-QUIET_S = 0.05
+QUIET_S = 0.5
 """Time without a job after which there is time for such work: before, it would only be in the next one's way."""
 
 
