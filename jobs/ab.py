@@ -62,11 +62,11 @@ def report(
     act: Annotated[bool, typer.Option("--act", help="Roll back, stop or withdraw what the bounds say harms.")] = False,
 ) -> None:
     """CPDR of the arms with intervals that hold at every look, sample-ratio check, groups, win and loss per pair."""
+    from jobs.bundles import open_registry
     from jobs.experiment.watch import act as do
     from jobs.experiment.watch import actions
-    from rewrite.registry import Registry
 
-    opened = Registry(registry)
+    opened = open_registry(registry)
     made = make(mined, opened.resolve("champion"), opened.resolve("challenger"), _expected(registry, holdout_share))
     wanted = actions(made)
     made["actions"] = [asdict(action) for action in wanted]
@@ -87,13 +87,13 @@ def watch(
     act: Annotated[bool, typer.Option("--act", help="Roll back or stop what the bounds say harms.")] = False,
 ) -> None:
     """The same report from the logs themselves, in seconds, to be called every hour; leaves single pairs alone."""
+    from jobs.bundles import open_registry
     from jobs.experiment.logs import quickly_judged
     from jobs.experiment.watch import act as do
     from jobs.experiment.watch import urgent
     from jobs.pipeline.importing import read_exposed_logs
-    from rewrite.registry import Registry
 
-    opened = Registry(registry)
+    opened = open_registry(registry)
     aliases = opened.resolve("champion"), opened.resolve("challenger")
     made = report_of(quickly_judged(read_exposed_logs(logs, state)), *aliases, _expected(registry, holdout_share))
     print_arms(made)

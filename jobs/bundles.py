@@ -27,7 +27,7 @@ def _group() -> None:
 @app.command("list")
 def list_bundles(registry: Root, as_json: AsJson = False) -> None:
     """Every bundle, the newest last, with its aliases and figures."""
-    rows = [_row(folder, names) for folder, names in _bundles(_open(registry))]
+    rows = [_row(folder, names) for folder, names in _bundles(open_registry(registry))]
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
         return
@@ -49,7 +49,7 @@ def diff(
     shown: Annotated[int, typer.Option(min=0, help="Pairs and texts printed of each kind.")] = 10,
 ) -> None:
     """What the second bundle has that the first has not, and the other way round: figures, pairs, texts."""
-    opened = _open(registry)
+    opened = open_registry(registry)
     found = compare(opened.path(one), opened.path(other))
     if as_json:
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
@@ -70,13 +70,13 @@ def promote(
     by: By = "",
 ) -> None:
     """Make a bundle the champion; the champion becomes the previous one."""
-    typer.echo(f"champion: {_open(registry).promote(name, by=by or _user(), reason=reason)}")
+    typer.echo(f"champion: {open_registry(registry).promote(name, by=by or _user(), reason=reason)}")
 
 
 @app.command("rollback")
 def rollback(registry: Root, reason: Reason = "", by: By = "") -> None:
     """Go back to the previous champion at once."""
-    typer.echo(f"champion: {_open(registry).rollback(by=by or _user(), reason=reason)}")
+    typer.echo(f"champion: {open_registry(registry).rollback(by=by or _user(), reason=reason)}")
 
 
 @app.command("lineage")
@@ -87,7 +87,8 @@ def lineage(
     bundle: Annotated[str, typer.Option(help="Alias, id, or beginning of an id.")] = "champion",
 ) -> None:
     """From a rewrite back to the run, the mined pair and the interactions behind it, as JSON."""
-    typer.echo(json.dumps(trace(_open(registry), bundle, source, target), indent=1, ensure_ascii=False, default=str))
+    traced = trace(open_registry(registry), bundle, source, target)
+    typer.echo(json.dumps(traced, indent=1, ensure_ascii=False, default=str))
 
 
 def compare(one: Path, other: Path) -> dict[str, Any]:
@@ -152,7 +153,12 @@ def _texts(folder: Path, columns: tuple[str, ...]) -> set[tuple[str, ...]]:
     return set(zip(*(table[column].to_pylist() for column in columns), strict=True))
 
 
-def _open(root: Path) -> "Registry":
+def open_registry(root: Path) -> "Registry":
+    """The registry at `root`.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
     from rewrite.registry import Registry
 
     if not root.is_dir():

@@ -9,6 +9,8 @@ from pathlib import Path
 
 _JSON = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
 
+_MAGIC = b"PAR1"
+
 HEAD = 50
 """First lines of a JSON log whose keys are taken for all."""
 
@@ -38,6 +40,25 @@ def parquet_files(paths: list[Path]) -> list[Path] | None:
     """The files at `paths` where all are parquet, for whoever reads them without Spark; else None."""
     files = [file for path in paths for file in expand(path)]
     return None if any(is_json(file) for file in files) else files
+
+
+def check_formats(path: Path) -> None:
+    """Refuse what is neither parquet nor named as JSON lines, in a folder, too.
+
+    Raises:
+        ValueError: such a file.
+    """
+    for file in expand(path):
+        if not is_json(file) and _begins(file) != _MAGIC:
+            raise ValueError(
+                f"{file}: this file is no log: got something that does not begin as parquet does; expected parquet, or "
+                f"JSON lines named {', '.join(_JSON[:3])} (or those with .gz), and nothing else in a folder of logs"
+            )
+
+
+def _begins(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(len(_MAGIC))
 
 
 def columns(path: Path) -> list[str] | None:

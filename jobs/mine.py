@@ -98,6 +98,8 @@ class Models:
         from mining.likeness_model import SHIPPED
 
         named = {Path("shipped"): SHIPPED, Path("rules"): None}.get(kinds, kinds)
+        if named is not None and not named.is_file():
+            raise ValueError(f"no model of follow-ups; got {kinds}; expected shipped, rules, or a file; a typing slip?")
         return Models(
             _model(named, models.read),
             _model(defects, DefectModel.from_json),
@@ -218,15 +220,16 @@ def run(
 
 
 def check_logs(logs: list[Path]) -> None:
-    """Say that a log lacks columns before Spark has started.
+    """Say that a file is no log, or that a log lacks columns, before Spark has started.
 
     Raises:
-        ValueError: a required column is absent, or nothing is there.
+        ValueError: another format, a required column is absent, or nothing is there.
     """
-    from jobs.log_files import columns
+    from jobs.log_files import check_formats, columns
     from mining.schema import check_columns
 
     for path in logs:
+        check_formats(path)
         names = columns(path)
         if names is not None:
             check_columns(names, str(path))

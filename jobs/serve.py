@@ -49,6 +49,8 @@ def serve(
         grace_s=grace_s, watch_s=watch_s, trace=trace,
     )  # fmt: skip
 
+    if bundle is not None and not bundle.is_dir():
+        raise ValueError(f"no bundle; got {bundle}; expected a folder that `reprise learn` wrote; a typing slip?")
     if registry is not None and not registry.is_dir():
         typer.echo(
             f"{registry}: no such registry yet; every turn is left alone until it has a champion, which is then "
@@ -112,7 +114,8 @@ def pin(
         raise ValueError("give a target, or --lift without one; got " + ("both" if lift else "neither"))
     _check_state(state)
     epoch = TombstoneLog(state).pin(source, target)
-    typer.echo(f"no longer pinned (epoch {epoch})" if lift else f"pinned, while {target!r} is in force (epoch {epoch})")
+    acts = f"it acts while {target!r} is a text in force for everybody, which is not looked up here"
+    typer.echo(f"no longer pinned (epoch {epoch})" if lift else f"pinned (epoch {epoch}); {acts}")
 
 
 def block(

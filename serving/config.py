@@ -70,6 +70,8 @@ class ServeConfig:
             raise ValueError(f"the holdout is a share of users; got {self.holdout_share}; expected 0 to below 1")
         if self.precision not in ("fp32", "bf16"):
             raise ValueError(f"no such precision; got {self.precision!r}; expected fp32 or bf16")
+        if self.device.split(":")[0] not in ("auto", "cpu", "cuda"):
+            raise ValueError(f"no such device; got {self.device!r}; expected auto, cpu or cuda")
         if min(self.places, self.model_batch, self.threads, self.max_body_bytes) < 1 or self.workers < 0:
             raise ValueError("places, model batch, threads and body size must be at least 1, workers at least 0")
         if not self.model_wait_ms >= 0:

@@ -53,3 +53,16 @@ def test_what_cannot_be_read_or_is_empty_is_left_to_whoever_reads_all_of_it(tmp_
     for name in ("torn.parquet", "empty.jsonl", "torn.json.gz"):
         assert columns(tmp_path / name) is None
     assert columns(lines(tmp_path / "torn.jsonl")) == []
+
+
+@pytest.mark.parametrize("name", ["a.csv", "folder/README.md", "a.parquet"])
+def test_a_file_that_is_no_log_is_named_before_spark_starts(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder").mkdir()
+    parquet(tmp_path / "folder" / "good.parquet", GOOD)
+    (tmp_path / name).write_text("user_id,utterance\nu,play a\n")
+    monkeypatch.setattr(mine, "_mine", lambda *_: pytest.fail("Spark would have been started"))
+    path = tmp_path / "folder" if "/" in name else tmp_path / name
+    with pytest.raises(ValueError, match=f"{name}: this file is no log: got something that does not begin"):
+        mine.run([path], tmp_path / "out", MineConfig())
