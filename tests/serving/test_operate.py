@@ -44,6 +44,25 @@ def test_serving_a_registry_that_is_not_there_says_what_will_happen(
     assert CliRunner().invoke(app, [*serve, str(tmp_path)]).stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (["serve", "--bundle", "nowhere"], "no bundle; got nowhere"),
+        (["serve", "--registry", ".", "--device", "gpu"], "no such device; got 'gpu'; expected auto, cpu or cuda"),
+        (["experiment", "watch", "log.parquet", "--registry", "nowhere"], "no registry; got nowhere"),
+        (["mine", "log.parquet", "--out", "mined", "--kinds", "nonsense"], "no model of follow-ups; got nonsense"),
+    ],
+)
+def test_what_is_not_there_is_refused_by_name(
+    command: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("serving.server.run", lambda *_: None)
+    found = CliRunner().invoke(app, command)
+    assert found.exit_code != 0
+    assert sentence in str(found.exception)
+
+
 def test_a_key_is_needed_where_keys_are_set_and_each_opens_its_own_routes(admin: Admin, tmp_path: Path) -> None:
     running, operator = admin
     assert running.text("play alien bridges") == "play ancient bridges"
