@@ -51,7 +51,7 @@ def check_formats(path: Path) -> None:
     for file in expand(path):
         if not is_json(file) and _begins(file) != _MAGIC:
             raise ValueError(
-                f"{file}: this file is no log: got something that does not begin as parquet does; expected parquet, or "
+                f"{file}: cannot be read as parquet: it does not begin as such; expected parquet, or "
                 f"JSON lines named {', '.join(_JSON[:3])} (or those with .gz), and nothing else in a folder of logs"
             )
 

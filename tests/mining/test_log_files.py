@@ -64,5 +64,5 @@ def test_a_file_that_is_no_log_is_named_before_spark_starts(
     (tmp_path / name).write_text("user_id,utterance\nu,play a\n")
     monkeypatch.setattr(mine, "_mine", lambda *_: pytest.fail("Spark would have been started"))
     path = tmp_path / "folder" if "/" in name else tmp_path / name
-    with pytest.raises(ValueError, match=f"{name}: this file is no log: got something that does not begin"):
+    with pytest.raises(ValueError, match=f"{name}: cannot be read as parquet: it does not begin as such"):
         mine.run([path], tmp_path / "out", MineConfig())
