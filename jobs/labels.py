@@ -19,7 +19,7 @@ from jobs.turns import turns_of
 from rewrite.judged import Judged, Want
 from rewrite.spaces import Knowledge
 from rewrite.text import normalise
-from rewrite.turn import Turn
+from rewrite.turn import Reading, Turn
 
 FOLLOW_UPS = 3
 FOLLOW_UP_GAP_S = 60.0
@@ -83,24 +83,40 @@ def _cured(
     """Rewritten turns that went well, where the same text mostly fails if left alone: they wanted what they got.
 
     Left out, nobody would ever learn again of what the service cures; counted as they ended, it would unlearn it; and
-    without turns that were left alone, as the holdout's are, a bad bundle would teach its own rewrites. The log has the
-    reading of the rewrite; that of the text as it was said is what the turns left alone had.
+    without turns that were left alone, as the holdout's are, a bad bundle would teach its own rewrites.
     """
-    texts = {normalise(logged[row].utterance) for row in rows}
-    alone: dict[str, list[int]] = {text: [] for text in texts}
+    alone: dict[str, list[float]] = {normalise(logged[row].utterance): [] for row in rows}
     for row, turn in enumerate(logged):
         text = normalise(turn.utterance)
-        if text in texts and not shown[row]:
-            alone[text].append(row)
+        if text in alone and not shown[row]:
+            alone[text].append(probability[row])
+    said = read_as_said(logged, shown)
     found = []
     for row in rows:
         left = alone[normalise(logged[row].utterance)]
-        failing = sum(probability[other] for other in left) / max(len(left), 1)
+        failing = sum(left) / max(len(left), 1)
         if failing > 0.5:
-            heard = Counter((logged[other].reading, logged[other].nlu_confidence) for other in left)
-            reading, confidence = max(heard, key=lambda r: (heard[r], str(r)))
-            turn = replace(logged[row], reading=reading, nlu_confidence=confidence)
-            found.append(Judged(turn, failing, Want(acted[row], logged[row].reading)))
+            found.append(Judged(said[row], failing, Want(acted[row], logged[row].reading)))
+    return found
+
+
+def read_as_said(logged: Sequence[Turn], shown: Sequence[bool]) -> list[Turn]:
+    """The turns as they were before any rewrite.
+
+    Of a rewritten turn the log has the reading of the rewrite. That of the text as it was said is the commonest among
+    the turns with this text that were left alone; without any, nobody knows.
+    """
+    heard: dict[str, Counter[tuple[Reading, float | None]]] = {}
+    for turn, rewritten in zip(logged, shown, strict=True):
+        if not rewritten:
+            heard.setdefault(normalise(turn.utterance), Counter())[turn.reading, turn.nlu_confidence] += 1
+    usual = {text: max(counts, key=lambda r: (counts[r], str(r))) for text, counts in heard.items()}
+    found = []
+    for turn, rewritten in zip(logged, shown, strict=True):
+        if rewritten:
+            reading, confidence = usual.get(normalise(turn.utterance), (Reading(), None))
+            turn = replace(turn, reading=reading, nlu_confidence=confidence)
+        found.append(turn)
     return found
 
 

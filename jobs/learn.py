@@ -17,10 +17,11 @@ from rewrite.guards import Guards
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from rewrite import Rewriter
     from rewrite.fitting import Fit
     from rewrite.generator import Generator
     from rewrite.intents import IntentModel
-    from rewrite.ngram_weights import NgramWeights
+    from rewrite.rewriter import Scorer
     from rewrite.spaces import Knowledge
     from rewrite.training import TrainingConfig
 
@@ -84,7 +85,6 @@ def run(mined: Path, out: Path, config: LearnConfig) -> str:
 
     from jobs.sequels import sequels
     from rewrite.bundle import pack
-    from rewrite.ngram_weights import NgramWeights
     from rewrite.spaces import Knowledge, write_knowledge
 
     if out.exists():
@@ -95,10 +95,9 @@ def run(mined: Path, out: Path, config: LearnConfig) -> str:
     torch.set_num_threads(config.threads)
     log = structlog.get_logger("learn")
     log.info("learn starts", mined=str(mined), seed=config.seed, steps=config.steps)
+    turns, since = read_table(mined, "turns"), held_back_from(manifest)
     tables, past = read_tables(mined), read_tables(mined / "past")
-    turns = read_table(mined, "turns")
-    since = datetime.fromisoformat(manifest["holdback_from"])
-    least = manifest.get("config", {}).get("pair_users", 2)
+    least = _least_pair_users(manifest)
     tables["sequels"], past["sequels"] = sequels(turns, least), sequels(_before(turns, since), least)
     knowledge = Knowledge.from_tables(tables)
     if not knowledge.known:
@@ -108,18 +107,16 @@ def run(mined: Path, out: Path, config: LearnConfig) -> str:
         )
     checkpoints = out.parent / f".{out.name}.checkpoints"
     generator = _generator(turns, since, knowledge, past, config, checkpoints)
-    intents = _intents(_before(turns, since), past, config)
-    earlier = Knowledge.from_tables(past)
-    ngrams = NgramWeights.fit(earlier.texts).rounded
-    fitted = _fit(turns, since, knowledge, earlier, generator, intents, ngrams, config)
+    scorer = _scorer(_before(turns, since), past, generator, config.seed)
+    fitted = _fit(turns, since, knowledge, scorer, config)
     # as the evidence does, what the bundle knows of intents goes up to the last day
-    known_intents = _intents(turns, tables, config)
+    known_intents = _intents(turns, tables, config.seed)
     log.info("fitted on held-back history, out of fold", **{k: round(v, 4) for k, v in fitted.figures.items()})
 
     def write(folder: Path) -> None:
         write_knowledge(tables, folder)
         fitted.decider.save(folder / "decision")
-        ngrams.save(folder / "decision")
+        scorer.ngrams.save(folder / "decision")
         if known_intents is not None:
             known_intents.save(folder / "decision")
         if generator is not None:
@@ -137,6 +134,46 @@ def run(mined: Path, out: Path, config: LearnConfig) -> str:
     bundle_id = pack(out, write, facts)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return bundle_id
+
+
+def as_then(mined: Path, rewriter: "Rewriter") -> "Rewriter":
+    """A bundle's decisions with what was known before the held-back days: what it would have done on them.
+
+    Args:
+        mined: the run that the bundle was learned from.
+    """
+    from jobs.sequels import sequels
+    from rewrite import Rewriter
+
+    manifest = read_manifest(mined)
+    before, past = _before(read_table(mined, "turns"), held_back_from(manifest)), read_tables(mined / "past")
+    past["sequels"] = sequels(before, _least_pair_users(manifest))
+    return Rewriter(_scorer(before, past, rewriter.scorer.generator), rewriter.decider)
+
+
+def _scorer(
+    before: "pa.Table", past: Mapping[str, "pa.Table"], generator: "Generator | None", seed: int = 0
+) -> "Scorer":
+    """What was known at the end of the turns in `before`, of which `past` was mined."""
+    from jobs.labels import intent_defect_rates
+    from rewrite.ngram_weights import NgramWeights
+    from rewrite.rewriter import Scorer
+    from rewrite.spaces import Knowledge
+
+    knowledge = Knowledge.from_tables(past)
+    trie = build_trie(generator, knowledge.texts) if generator is not None and knowledge.texts else None
+    ngrams = NgramWeights.fit(knowledge.texts).rounded
+    return Scorer(knowledge, generator, trie, _intents(before, past, seed), intent_defect_rates(before), ngrams=ngrams)
+
+
+def held_back_from(manifest: Mapping[str, Any]) -> datetime:
+    """When the held-back days of a mining run begin."""
+    return datetime.fromisoformat(manifest["holdback_from"])
+
+
+def _least_pair_users(manifest: Mapping[str, Any]) -> int:
+    least: int = manifest.get("config", {}).get("pair_users", 2)
+    return least
 
 
 def read_manifest(mined: Path) -> dict[str, Any]:
@@ -278,14 +315,14 @@ def _training(config: LearnConfig) -> "TrainingConfig":
     return TrainingConfig(steps=config.steps, seed=config.seed, learning_rate=1e-3, light_share=0.05)
 
 
-def _intents(turns: "pa.Table", tables: Mapping[str, "pa.Table"], config: LearnConfig) -> "IntentModel | None":
+def _intents(turns: "pa.Table", tables: Mapping[str, "pa.Table"], seed: int) -> "IntentModel | None":
     """What texts mean: those that succeeded as they were read, failed ones as what came after them."""
     from jobs.labels import meanings
     from jobs.sequels import sequels
     from rewrite.intents import IntentModel
 
     texts, intents, weights = meanings(turns, tables["reformulations"], sequels(turns, least_users=1))
-    model = IntentModel.fit(texts, intents, weights, config.seed)
+    model = IntentModel.fit(texts, intents, weights, seed)
     return None if model is None else model.rounded
 
 
@@ -296,29 +333,17 @@ def _before(turns: "pa.Table", since: datetime) -> "pa.Table":
     return turns.filter(pc.less(turns["timestamp"], pa.scalar(since, turns["timestamp"].type)))
 
 
-def _fit(
-    turns: "pa.Table",
-    since: datetime,
-    whole: "Knowledge",
-    knowledge: "Knowledge",
-    generator: "Generator | None",
-    intents: "IntentModel | None",
-    ngrams: "NgramWeights",
-    config: LearnConfig,
-) -> "Fit":
-    from jobs.labels import intent_defect_rates, judged_turns
+def _fit(turns: "pa.Table", since: datetime, whole: "Knowledge", earlier: "Scorer", config: LearnConfig) -> "Fit":
+    from jobs.labels import judged_turns
     from jobs.progress import progress
     from rewrite.fitting import fit
     from rewrite.judged import FittingConfig
-    from rewrite.rewriter import Scorer
 
-    trie = build_trie(generator, knowledge.texts) if generator is not None and knowledge.texts else None
-    scorer = Scorer(knowledge, generator, trie, intents, intent_defect_rates(_before(turns, since)), ngrams=ngrams)
     with progress("fit: turns rescored") as advance:
         fitting = FittingConfig(
             harm_allowed=config.harm, most_rescored=config.most_rescored, seed=config.seed, guards=config.guards
         )
-        return fit(judged_turns(turns, since, whole), scorer, fitting, lambda done, of: advance())
+        return fit(judged_turns(turns, since, whole), earlier, fitting, lambda done, of: advance())
 
 
 def _card(

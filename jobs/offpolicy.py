@@ -1,7 +1,9 @@
 """`reprise offpolicy`: would a bundle do better than what is logged? Asked of the log, before any user sees it."""
 
 import json
+from collections.abc import Set
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,13 +17,17 @@ if TYPE_CHECKING:
 JUDGED_BY = "dr"
 """The estimator that decides; the others are shown beside it."""
 
-LEAST_SUPPORTED = 0.9
+LEAST_SUPPORTED = 0.5
+"""Share of what there was to decide on which the log has to know the bundle's action."""
+
 LEAST_USERS = 30.0
 
 
 def offpolicy(
-    mined: Annotated[Path, typer.Argument(help="Run directory of `reprise mine`, from logs with exposures.")],
-    bundle: Annotated[Path, typer.Option(help="The bundle to judge.")],
+    mined: Annotated[
+        Path, typer.Argument(help="Run directory of `reprise mine`, from logs with exposures; the bundle's own.")
+    ],
+    bundle: Annotated[Path, typer.Option(help="The bundle to judge, on the days that it held back.")],
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the numbers here.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = default_threads(),
 ) -> None:
@@ -31,14 +37,30 @@ def offpolicy(
     from rewrite import Rewriter
 
     torch.set_num_threads(threads)
-    result = judge(mined, Rewriter.load(bundle))
+    result = judge_as_then(mined, Rewriter.load(bundle))
     print_result(result)
     if json_out is not None:
         json_out.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def judge(mined: Path, challenger: "Rewriter") -> dict[str, Any]:
+def judge_as_then(mined: Path, challenger: "Rewriter", without: Set[str] = frozenset()) -> dict[str, Any]:
+    """`judge` on the held-back days of the run that the challenger was learned from, with what was known before them.
+
+    A bundle knows how the turns that it learned from ended: on those it would always seem to gain.
+    """
+    from jobs.learn import as_then, held_back_from, read_manifest
+
+    return judge(mined, as_then(mined, challenger), held_back_from(read_manifest(mined)), without)
+
+
+def judge(
+    mined: Path, challenger: "Rewriter", since: datetime | None = None, without: Set[str] = frozenset()
+) -> dict[str, Any]:
     """Values, gains, support and a verdict, as plain values.
+
+    Args:
+        since: earlier turns are left out.
+        without: turns that these bundles decided are left out.
 
     Raises:
         ValueError: the log has no exposures.
@@ -46,7 +68,7 @@ def judge(mined: Path, challenger: "Rewriter") -> dict[str, Any]:
     from jobs.counterfactual.estimators import estimate, gain, support
     from jobs.counterfactual.exposures import policies, read_exposed
 
-    exposed = read_exposed(mined)
+    exposed = read_exposed(mined, since, without)
     logged = exposed.logged()
     ours, theirs, could = policies(exposed, challenger)
     values, base = estimate(logged, ours), estimate(logged, theirs)
@@ -58,6 +80,7 @@ def judge(mined: Path, challenger: "Rewriter") -> dict[str, Any]:
         "values": {name: _interval(found.interval(logged.user_row)) for name, found in values.items()},
         "gains": {name: _interval(found) for name, found in gains.items()},
         "support": {name: _plain(value) for name, value in asdict(supported).items()},
+        "enough_users": supported.effective_users >= LEAST_USERS,
         "release": bool(
             gains[JUDGED_BY].low > 0
             and supported.supported >= LEAST_SUPPORTED
@@ -83,8 +106,8 @@ def print_result(result: dict[str, Any]) -> None:
         typer.echo(f"{name:14s} success {_shown(value)}  gain {_shown(result['gains'][name], sign=True)}")
     s = result["support"]
     typer.echo(
-        f"supported actions {s['supported']:.1%}, mean weight {s['mean_weight']:.3f} (1 where all are supported), "
-        f"effective sample size {s['effective_sample_size']:.0f} turns, {s['effective_users']:.0f} users"
+        f"supported {s['supported']:.1%} of what there was to decide, mean weight {s['mean_weight']:.3f} (1 where all "
+        f"is supported), effective sample size {s['effective_sample_size']:.0f} turns, {s['effective_users']:.0f} users"
     )
     verdict = "release: the gain is above zero beyond doubt" if result["release"] else "no release: not proven better"
     typer.echo(f"{verdict} ({JUDGED_BY}, at least {LEAST_SUPPORTED:.0%} supported, {LEAST_USERS:.0f} users)")

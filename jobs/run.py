@@ -52,7 +52,13 @@ def run(
     state: Annotated[
         Path | None, typer.Option(help="The service's state folder: its exposures, forgotten users and blocked texts.")
     ] = None,
-    prove: Annotated[bool, typer.Option(help="Publish only what the exposure log proves better.")] = False,
+    prove: Annotated[
+        bool,
+        typer.Option(
+            help="Publish only what the exposure log, where it tells of enough users, proves better; "
+            "else what it does not prove worse."
+        ),
+    ] = True,
     nlu: Annotated[Path | None, typer.Option(help="First NLU bundle; later ones are kept in the registry.")] = None,
     nlu_train: Annotated[Path | None, typer.Option(help="Rows that the NLU was trained on.")] = None,
     nlu_held_out: Annotated[Path | None, typer.Option(help="Labelled rows for the NLU's gate.")] = None,
@@ -118,7 +124,8 @@ def run(
 
 def _orders(registry: Path, state: Path | None, blocked: Path | None, forget: Path | None) -> dict[str, Any]:
     """What may not come out, from the files named, the service's orders, and pairs withdrawn by an experiment."""
-    from jobs.experiment.watch import withdrawn
+    from jobs.experiment.watch import condemned, withdrawn
+    from rewrite.registry import Registry
     from rewrite.text import normalise
 
     texts = {normalise(line) for line in _lines(blocked)}
@@ -135,6 +142,7 @@ def _orders(registry: Path, state: Path | None, blocked: Path | None, forget: Pa
         "blocked": tuple(sorted(texts - {""})),
         "forgotten": tuple(sorted(users)),
         "withdrawn": tuple(sorted(withdrawn(registry))),
+        "condemned": tuple(sorted(condemned(Registry(registry)))),
         "epoch": epoch,
         "exposures": exposures,
     }

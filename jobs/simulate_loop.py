@@ -24,6 +24,7 @@ def simulate_loop(
     shift: Annotated[int, typer.Option(help="Day on which new things are asked, heard in new ways; -1: never.")] = 14,
     bad_push: Annotated[float, typer.Option(help="Day (and part of it) of a faulty bundle; -1: never.")] = 18.5,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    prove: Annotated[bool, typer.Option(help="As of `reprise run`.")] = True,
     memory: Annotated[str, typer.Option(help="Java heap of Spark.")] = "1g",
 ) -> None:
     """Live through weeks with and without the service, and draw defects per day."""
@@ -37,7 +38,7 @@ def simulate_loop(
         bad_push=bad_push if bad_push >= 0 else None,
     )
     config = LifeConfig(users=users, days=days, window_days=window, seed=seed, events=events)
-    result = run(config, out, memory, say=typer.echo)
+    result = run(config, out, memory, prove=prove, say=typer.echo)
     for line in result["summary"]:
         typer.echo(line)
     typer.echo(f"picture {out / 'picture.svg'}, numbers {out / 'result.json'}")
@@ -47,6 +48,7 @@ def run(
     config: "LifeConfig",
     out: Path,
     memory: str = "1g",
+    prove: bool = True,
     night: Callable[[], AbstractContextManager[Any]] = nullcontext,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
@@ -67,9 +69,8 @@ def run(
     lives: dict[str, Told] = {}
     for name, served in (("without", False), ("with", True)):
         catalogue = spoken_catalogue(np.random.default_rng(CATALOGUE_SEED))
-        life = Life(
-            replace(config, with_service=served), catalogue, spoken, lambda logs: plan(logs, memory), out / name, night
-        )
+        lived = replace(config, with_service=served)
+        life = Life(lived, catalogue, spoken, lambda logs: plan(logs, memory, prove), out / name, night)
         lives[name] = life.live(say)
     result = {"config": asdict(config), **account(lives["with"], lives["without"], config)}
     (out / "result.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -77,7 +78,7 @@ def run(
     return result
 
 
-def plan(logs: tuple[Path, ...], memory: str) -> Any:
+def plan(logs: tuple[Path, ...], memory: str, prove: bool = True) -> Any:
     """A night's plan, for a small population: lower floors than by default, no generator."""
     from jobs.learn import LearnConfig
     from jobs.pipeline.checks import Limits
@@ -86,4 +87,4 @@ def plan(logs: tuple[Path, ...], memory: str) -> Any:
 
     limits = Limits(rows=500, new_pair_share=1.0, intent_drift=0.5, latency_p95_ms=5_000.0, harm=0.01)
     learning = LearnConfig(model=None, most_rescored=800)
-    return Plan(logs, MineConfig(min_users=3), learning, limits, replayed=300, memory=memory, cores=1)
+    return Plan(logs, MineConfig(min_users=3), learning, limits, replayed=300, prove=prove, memory=memory, cores=1)

@@ -86,7 +86,8 @@ class Support:
         effective_sample_size: (sum w)² / sum w², turns; `effective_users` the same of weights summed per user.
         mean_weight: near 1 where the policy's actions are all supported.
         greatest_weight: one turn's.
-        supported: share of the policy's actions that the logging policy could have taken, in [0, 1].
+        supported: share of the policy's actions that the logging policy could have taken, in [0, 1]; of turns where
+            there was something to decide.
     """
 
     effective_sample_size: float
@@ -129,13 +130,14 @@ def support(logged: Logged, policy: Policy, could: Floats) -> Support:
     """Whether the log has enough of what `policy` does.
 
     Args:
-        could: shape (N,), probability mass of the policy's actions that the logging policy could have taken there.
+        could: shape (N,), probability mass of the policy's actions that the logging policy could have taken there; NaN
+            where there was nothing to decide.
     """
     weight = policy.target_prob / logged.propensity
     per_user = np.bincount(logged.user_row, weights=weight).astype(np.float64)
-    return Support(
-        _effective(weight), _effective(per_user), float(weight.mean()), float(weight.max()), float(could.mean())
-    )
+    decided = could[~np.isnan(could)]
+    supported = float(decided.mean()) if len(decided) else 1.0
+    return Support(_effective(weight), _effective(per_user), float(weight.mean()), float(weight.max()), supported)
 
 
 def _effective(weight: Floats) -> float:

@@ -1,7 +1,9 @@
 """Logged exposures as arrays: what was done with each turn, how probable that was, and what another bundle would do."""
 
 import hashlib
+from collections.abc import Set
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 
     from rewrite import Rewriter
     from rewrite.turn import Turn
+
+
+class NothingExposed(ValueError):
+    """No turn says what Reprise did with it."""
 
 
 @dataclass(frozen=True)
@@ -47,32 +53,57 @@ class Exposed:
         return Logged(self.reward, self.propensity, rows)
 
 
-def read_exposed(mined: Path, most: int = 20_000) -> Exposed:
+def read_exposed(
+    mined: Path, since: datetime | None = None, without: Set[str] = frozenset(), most: int = 20_000
+) -> Exposed:
     """The turns of a mining run on which Reprise was asked and which say with what probability it acted.
 
-    Of more than `most` those of whole users, in the order of their ids' hash.
+    They are as they were when it was asked, before any rewrite. Of more than `most` those of whole users, in the order
+    of their ids' hash.
+
+    Args:
+        since: earlier turns are left out.
+        without: turns that these bundles decided are left out.
 
     Raises:
-        ValueError: no turn was asked.
+        NothingExposed: no turn is left.
     """
+    from jobs.labels import read_as_said
     from jobs.learn import read_table
     from jobs.turns import turns_of
 
     table = of_some_users(read_table(mined, "turns"), most)
     ordered = table.sort_by([(name, "ascending") for name in ("user_id", "timestamp", "interaction_id")])
     rewrites: list[dict[str, Any] | None] = ordered["rewrite"].to_pylist()
-    rows = [row for row, r in enumerate(rewrites) if r is not None and r["propensity"] is not None]
+    inside = _from(ordered, since)
+    rows = [
+        row
+        for row, r in enumerate(rewrites)
+        if inside[row] and r is not None and r["propensity"] is not None and r["bundle"] not in without
+    ]
     if not rows:
-        raise ValueError(
-            f"{mined} has no turn with rewrite.propensity; expected logs that say what Reprise did (docs/pipeline.md)"
+        raise NothingExposed(
+            f"{mined} has no turn with rewrite.propensity{'' if since is None else f' from {since} on'}; "
+            "expected logs that say what Reprise did (docs/pipeline.md)"
         )
-    turns = turns_of(ordered)
+    shown = [r is not None and r["text"] is not None and not r["holdout"] for r in rewrites]
+    turns = read_as_said(turns_of(ordered), shown)
     kept = [rewrites[row] or {} for row in rows]
     defect = np.asarray(ordered["defect_probability"])[rows]
     found = tuple(None if r["text"] is None else normalise(r["text"]) for r in kept)
     held = tuple(bool(r["holdout"]) for r in kept)
     propensity = np.array([r["propensity"] for r in kept], dtype=float)
     return Exposed(tuple(turns[row] for row in rows), found, held, 1.0 - defect, propensity)
+
+
+def _from(turns: "pa.Table", since: datetime | None) -> list[bool]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if since is None:
+        return [True] * turns.num_rows
+    inside: list[bool] = pc.greater_equal(turns["timestamp"], pa.scalar(since, turns["timestamp"].type)).to_pylist()
+    return inside
 
 
 def of_some_users(turns: "pa.Table", most: int) -> "pa.Table":
@@ -96,7 +127,7 @@ def of_some_users(turns: "pa.Table", most: int) -> "pa.Table":
 
 def policies(exposed: Exposed, challenger: "Rewriter") -> tuple[Policy, Policy, Floats]:
     """The challenger and the logging bundle without its holdout, and where the log could speak for the challenger:
-    1 or 0 per turn.
+    1 or 0 per turn, NaN where neither of both rewrites.
     """
     decisions = [challenger.rewrite_turn(turn) for turn in exposed.turns]
     wanted = [d.text for d in decisions]
@@ -109,9 +140,10 @@ def policies(exposed: Exposed, challenger: "Rewriter") -> tuple[Policy, Policy, 
     theirs = Policy(_same(exposed.found, done), of_found, of_done)
     by_chance = exposed.propensity < 1
     could = [
-        w == found or (w is None and chance) for w, found, chance in zip(wanted, exposed.found, by_chance, strict=True)
+        np.nan if w is None and found is None else float(w == found or (w is None and chance))
+        for w, found, chance in zip(wanted, exposed.found, by_chance, strict=True)
     ]
-    return ours, theirs, np.array(could, dtype=float)
+    return ours, theirs, np.array(could)
 
 
 def _same(wanted: "list[str | None] | tuple[str | None, ...]", done: list[str | None]) -> Floats:

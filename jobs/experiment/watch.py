@@ -75,12 +75,12 @@ def act(registry: Registry, wanted: list[Action], by: str) -> list[str]:
 
 
 def _roll_back(registry: Registry, why: str, by: str) -> str:
-    if registry.resolve("previous") in {None, *_condemned(registry)}:
+    if registry.resolve("previous") in {None, *condemned(registry)}:
         return f"NOT rolled back, as no other bundle is known to be better; promote one, or stop the service: {why}"
     return f"rolled back to {registry.rollback(by=by, reason=why)}: {why}"
 
 
-def _condemned(registry: Registry) -> set[str]:
+def condemned(registry: Registry) -> set[str]:
     """Bundles that were rolled back and not promoted since."""
     found: set[str] = set()
     for entry in registry.history():

@@ -4,7 +4,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,13 +159,15 @@ class Life:
         return sorted(self._popular, key=lambda text: (-self._popular[text], text))[:VICTIMS]
 
     def _night(self, day: int) -> None:
+        from jobs.experiment.watch import condemned
         from jobs.pipeline.lock import Lock
         from jobs.run import Keep, run_loop
 
         first = max(0, day + 1 - self.config.window_days)
         logs = tuple(self.root / "logs" / f"day-{n:03d}.parquet" for n in range(first, day + 1))
         with Lock(self.registry.root / "run.lock").held() as lock:
-            report = run_loop(self.plan_of(logs), self.registry.root, keep=Keep(2, 4), lock=lock)
+            plan = replace(self.plan_of(logs), condemned=tuple(sorted(condemned(self.registry))))
+            report = run_loop(plan, self.registry.root, keep=Keep(2, 4), lock=lock)
         self.told.note(day + 1, "run", verdict=report["verdict"], bundle=report["bundle"], failing=report["failing"])
 
     def _push_badly(self, at: float) -> None:

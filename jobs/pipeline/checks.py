@@ -112,22 +112,24 @@ def quality_gates(learned: Mapping[str, float], replayed: Mapping[str, Any], mos
 
 
 def offpolicy_gates(found: Mapping[str, Any] | None, prove: bool) -> list[Gate]:
-    """What the exposure log says: not proven worse, or, where that is asked for, proven better.
+    """What the exposure log says, where it tells of enough users: proven better, or else not proven worse.
 
     Args:
         found: as `jobs.offpolicy.judge` gives it; None without exposures.
         prove: the gain's lower end must be above zero, and the log must support the bundle's actions.
     """
-    gain = found["gains"][JUDGED_BY] if found else {"low": None, "high": None}
-    support = found["support"] if found else {"supported": None, "effective_users": None}
-    note = "doubly robust, 95 % interval over users" if found else "no exposures in the log"
+    name = f"gain off policy, {'lower' if prove else 'upper'} end"
+    if found is None or not found["enough_users"]:
+        few = f"fewer than {LEAST_USERS:.0f} effective users"
+        note = "no exposures on the held-back days" if found is None else few
+        return [Gate("quality", name, None, 0, "at least", note, optional=True)]
+    gain, note = found["gains"][JUDGED_BY], "doubly robust, 95 % interval over users"
     if not prove:
-        return [Gate("quality", "gain off policy, upper end", gain["high"], 0, "at least", note, optional=True)]
+        return [Gate("quality", name, gain["high"], 0, "at least", note, optional=True)]
     return [
         # a gain of exactly nothing is not proven: the smallest number above zero is the threshold
-        Gate("quality", "gain off policy, lower end", gain["low"], 1e-6, "at least", note),
-        Gate("quality", "actions that the log supports", support["supported"], LEAST_SUPPORTED, "at least"),
-        Gate("quality", "effective users of the log", support["effective_users"], LEAST_USERS, "at least"),
+        Gate("quality", name, gain["low"], 1e-6, "at least", note),
+        Gate("quality", "actions that the log supports", found["support"]["supported"], LEAST_SUPPORTED, "at least"),
     ]
 
 

@@ -30,7 +30,8 @@ class Plan:
         blocked, withdrawn: texts that may not come out, and pairs (source, target) that may not be made.
         forgotten: user ids of whom no trace may remain; `epoch` is the last order of the service that is among them.
         exposures: folder of the service's exposure log.
-        prove: publish only what is proven better by the exposure log.
+        condemned: bundles that were rolled back: what they did is no measure for another.
+        prove: publish only what is proven better by the exposure log, where that tells of enough users.
         nlu: what selection and retraining need; None leaves the NLU alone.
     """
 
@@ -46,7 +47,8 @@ class Plan:
     forgotten: tuple[str, ...] = ()
     epoch: int = 0
     exposures: Path | None = None
-    prove: bool = False
+    condemned: tuple[str, ...] = ()
+    prove: bool = True
     memory: str = "4g"
     cores: int | None = None
     nlu: NluPlan | None = None
@@ -63,14 +65,15 @@ def steps_of(plan: Plan, run_id: str) -> list[Step]:
     known = plan.incidents and sha256(plan.incidents)
     taken_out = {"blocked": digest(sorted(plan.blocked)), "withdrawn": digest(sorted(plan.withdrawn))}
     learning = {name: value for name, value in asdict(plan.learning).items() if name != "threads"}
-    judged = {"champion": champion, "replayed": plan.replayed, "incidents": known, **taken_out}
+    replayed = {"champion": champion, "replayed": plan.replayed, "incidents": known}
+    judged = {**replayed, "condemned": sorted(plan.condemned), **taken_out}
     mining = {**Models.read().applied_to(plan.mining).as_dict(), "forgotten": digest(sorted(plan.forgotten))}
     return [
         Step("import", Import(inputs, shown, plan), {"inputs": inputs, "exposures": shown}, version=3),
         Step("mine", Mine(plan), mining, ("import",), version=2),
         Step("learn", Learn(plan), {**learning, **taken_out}, ("mine",), version=2),
         *(nlu_steps(plan.nlu) if plan.nlu is not None else []),
-        Step("evaluate", Evaluate(plan), judged, ("mine", "learn"), version=3),
+        Step("evaluate", Evaluate(plan), judged, ("mine", "learn"), version=4),
         Step("gate", GateStep(plan), {**plan.limits.as_dict(), "prove": plan.prove}, ("mine", "learn", "evaluate")),
         Step(
             "seal",
@@ -149,18 +152,16 @@ class Evaluate:
     plan: Plan
 
     def __call__(self, folder: Path, needs: Paths, scratch: Path) -> None:
-        from datetime import datetime
-
         import numpy as np
         import torch
 
+        from jobs.learn import held_back_from
         from jobs.pipeline import incidents, replay
         from rewrite import Rewriter
 
         torch.set_num_threads(self.plan.learning.threads)
         mined = needs["mine"] / "mined"
-        since = datetime.fromisoformat(read(mined / "manifest.json")["holdback_from"])
-        judged = replay.judged_sample(mined, since, self.plan.replayed)
+        judged = replay.judged_sample(mined, held_back_from(read(mined / "manifest.json")), self.plan.replayed)
         challenger = Rewriter.load(needs["learn"] / "bundle")
         ours = replay.replay(judged, challenger)
         fine = int((~ours.outcomes.defect).sum())
@@ -172,7 +173,7 @@ class Evaluate:
             "incidents": self._incidents(challenger),
             "blocked": self._blocked(challenger),
             **self._against_champion(judged, ours),
-            "offpolicy": _offpolicy(mined, challenger),
+            "offpolicy": self._offpolicy(mined, challenger, scratch),
             "experiment": _experiment(mined, self.plan.champion),
         }  # fmt: skip
         write_json(folder / "evaluation.json", result)
@@ -198,6 +199,19 @@ class Evaluate:
         slices = replay.worse_slices(judged, ours, theirs)
         return {"champion": replay.figures(theirs), "slices": slices}
 
+    def _offpolicy(self, mined: Path, challenger: "Rewriter", scratch: Path) -> dict[str, Any] | None:
+        """What the exposure log says of the challenger; None where it says nothing of the held-back days."""
+        from jobs.counterfactual.exposures import NothingExposed
+        from jobs.offpolicy import judge_as_then
+        from jobs.pipeline.taking_out import take_out
+
+        plan = self.plan
+        left = take_out(mined, scratch / "mined", set(plan.blocked), set(plan.withdrawn))
+        try:
+            return judge_as_then(left, challenger, frozenset(plan.condemned))
+        except NothingExposed:
+            return None
+
 
 def _exposed(mined: Path) -> bool:
     """Whether the log knows of any turn on which Reprise was asked."""
@@ -205,13 +219,6 @@ def _exposed(mined: Path) -> bool:
 
     turns = pq.read_table(mined / "turns", columns=["rewrite"])
     return bool(turns["rewrite"].null_count < turns.num_rows)
-
-
-def _offpolicy(mined: Path, challenger: "Rewriter") -> dict[str, Any] | None:
-    """What the exposure log says of the challenger; None where there is none."""
-    from jobs import offpolicy
-
-    return offpolicy.judge(mined, challenger) if _exposed(mined) else None
 
 
 def _experiment(mined: Path, champion: Path | None) -> dict[str, Any] | None:

@@ -6,12 +6,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from jobs import offpolicy
-from jobs.counterfactual.exposures import of_some_users, policies, read_exposed
+from jobs.counterfactual.exposures import NothingExposed, of_some_users, policies, read_exposed
 from rewrite.decision import Decision
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -61,13 +62,36 @@ def test_a_challenger_that_agrees_is_supported_and_one_that_invents_is_not(mined
     exposed = read_exposed(mined)
     agrees, logged, could = policies(exposed, Challenger({"x": "y"}))  # type: ignore[arg-type]
     assert agrees.target_prob.tolist() == logged.target_prob.tolist() == [1, 0, 1]
-    assert could.tolist() == [1, 1, 1]
+    assert could.tolist() == pytest.approx([1, 1, np.nan], nan_ok=True)  # nobody would rewrite the third
     silent, _, could = policies(exposed, Challenger({}))  # type: ignore[arg-type]
     assert silent.target_prob.tolist() == [0, 1, 1]
-    assert could.tolist() == [1, 1, 1]
+    assert could.tolist() == pytest.approx([1, 1, np.nan], nan_ok=True)
     invents, _, could = policies(exposed, Challenger({"x": "new", "z": "new"}))  # type: ignore[arg-type]
     assert invents.target_prob.tolist() == [0, 0, 0]
     assert could.tolist() == [0, 0, 0]
+
+
+def test_a_rewritten_turn_is_judged_as_it_was_said(tmp_path: Path) -> None:
+    """Of a rewritten turn the log has the reading of the rewrite, under which nobody would rewrite anything."""
+    rows = [
+        {**row(0, "a", "x", "y", False, 0.1), "intent": "rewritten", "nlu_confidence": 0.9},
+        {**row(1, "b", "x", "y", True, 0.9), "intent": "misread", "nlu_confidence": 0.2},
+        {**row(2, "c", "w", "y", False, 0.1), "intent": "rewritten", "nlu_confidence": 0.9},
+    ]
+    turns = read_exposed(write(tmp_path, rows)).turns
+    assert [(t.utterance, t.reading.intent, t.nlu_confidence) for t in turns] == [
+        ("x", "misread", 0.2),
+        ("x", "misread", 0.2),
+        ("w", None, None),
+    ]
+
+
+def test_earlier_turns_and_those_of_condemned_bundles_are_left_out(mined: Path) -> None:
+    assert len(read_exposed(mined, START + timedelta(minutes=1)).turns) == 2
+    with pytest.raises(NothingExposed, match="from 2026-01-06"):
+        read_exposed(mined, START + timedelta(days=1))
+    with pytest.raises(NothingExposed):
+        read_exposed(mined, without={"b"})
 
 
 def test_harmful_rewrites_are_left_off_with_proof(tmp_path: Path) -> None:

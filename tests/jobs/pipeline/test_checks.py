@@ -93,20 +93,28 @@ def test_without_a_champion_drift_is_not_measured() -> None:
     assert [g.verdict for g in gates].count("not measured") == 5
 
 
-@pytest.mark.parametrize(("low", "supported", "users", "passes"), [
-    (0.01, 0.95, 100.0, True), (0.0, 0.95, 100.0, False), (0.01, 0.5, 100.0, False), (0.01, 0.95, 3.0, False),
+@pytest.mark.parametrize(("low", "supported", "passes"), [
+    (0.01, 0.95, True), (0.0, 0.95, False), (0.01, 0.45, False), (-0.01, 0.95, False),
 ])  # fmt: skip
-def test_a_proof_needs_a_gain_above_zero_and_support(low: float, supported: float, users: float, passes: bool) -> None:
-    found = {
-        "gains": {"dr": {"low": low, "high": 0.1}},
-        "support": {"supported": supported, "effective_users": users},
-    }
-    assert (failing(checks.offpolicy_gates(found, prove=True)) == []) is passes
+def test_a_proof_needs_a_gain_above_zero_and_support(low: float, supported: float, passes: bool) -> None:
+    assert (failing(checks.offpolicy_gates(judged(low, 0.1, supported), prove=True)) == []) is passes
 
 
-def test_without_exposures_nothing_is_proven() -> None:
-    assert len(failing(checks.offpolicy_gates(None, prove=True))) == 3
-    assert failing(checks.offpolicy_gates(None, prove=False)) == []
+@pytest.mark.parametrize(("high", "passes"), [(0.1, True), (0.0, True), (-0.001, False)])
+def test_without_a_proof_a_proven_loss_stops(high: float, passes: bool) -> None:
+    assert (failing(checks.offpolicy_gates(judged(-0.1, high, 0.1), prove=False)) == []) is passes
+
+
+@pytest.mark.parametrize("prove", [True, False])
+def test_few_exposures_judge_nothing(prove: bool) -> None:
+    for found in (None, judged(-0.2, -0.1, 0.1, enough_users=False)):
+        assert [g.verdict for g in checks.offpolicy_gates(found, prove)] == ["not measured"]
+
+
+def judged(low: float, high: float, supported: float, enough_users: bool = True) -> dict[str, Any]:
+    """Of `jobs.offpolicy.judge` what the gates read."""
+    gains = {"dr": {"low": low, "high": high}}
+    return {"gains": gains, "support": {"supported": supported}, "enough_users": enough_users}
 
 
 def test_drift_is_nothing_for_the_same_and_grows_with_the_change() -> None:
