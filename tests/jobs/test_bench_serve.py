@@ -66,12 +66,14 @@ def test_latencies_count_from_when_a_request_was_due(tmp_path: Path) -> None:
         sent = asyncio.run(run())
     assert [s.status for s in sent] == [200] * 8
     assert all(s.modelled for s in sent)
+    assert all(s.service_ms is not None and 200 < s.service_ms <= s.latency_ms for s in sent)
     latencies = sorted(s.latency_ms for s in sent)
     assert latencies[-1] > 6 * 200  # the last waited for all before it
     row = summary(sent, 100.0)
     assert row["served_per_s"] == 100.0
     assert row["shed_share"] == 0.0
     assert row["refused_share"] == 0.0
+    assert row["service_p99_ms"] <= row["p99_ms"]  # type: ignore[operator]
 
 
 def test_what_was_decided_without_the_model_is_counted(tmp_path: Path) -> None:
