@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,6 @@ from rewrite.guards import Guards
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from rewrite import Rewriter
     from rewrite.fitting import Fit
     from rewrite.generator import Generator
     from rewrite.intents import IntentModel
@@ -83,7 +83,6 @@ def run(mined: Path, out: Path, config: LearnConfig) -> str:
     import structlog
     import torch
 
-    from jobs.sequels import sequels
     from rewrite.bundle import pack
     from rewrite.spaces import Knowledge, write_knowledge
 
@@ -91,30 +90,26 @@ def run(mined: Path, out: Path, config: LearnConfig) -> str:
         raise FileExistsError(
             f"{out} exists already and bundles are never changed in place; choose another --out or remove it"
         )
-    manifest = read_manifest(mined)
+    history = History.read(mined)
     torch.set_num_threads(config.threads)
     log = structlog.get_logger("learn")
     log.info("learn starts", mined=str(mined), seed=config.seed, steps=config.steps)
-    turns, since = read_table(mined, "turns"), held_back_from(manifest)
-    tables, past = read_tables(mined), read_tables(mined / "past")
-    least = _least_pair_users(manifest)
-    tables["sequels"], past["sequels"] = sequels(turns, least), sequels(_before(turns, since), least)
-    knowledge = Knowledge.from_tables(tables)
+    knowledge = Knowledge.from_tables(history.tables)
     if not knowledge.known:
         raise ValueError(
             f"{mined} has an empty global space: no text succeeded for enough distinct users; "
             "mine a longer log, or lower `reprise mine --min-users`"
         )
     checkpoints = out.parent / f".{out.name}.checkpoints"
-    generator = _generator(turns, since, knowledge, past, config, checkpoints)
-    scorer = _scorer(_before(turns, since), past, generator, config.seed)
-    fitted = _fit(turns, since, knowledge, scorer, config)
+    generator = _generator(history, knowledge, config, checkpoints)
+    scorer = scorer_then(history, generator, config.seed)
+    fitted = fit_decision(history, knowledge, scorer, config)
     # as the evidence does, what the bundle knows of intents goes up to the last day
-    known_intents = _intents(turns, tables, config.seed)
+    known_intents = _intents(history.turns, history.tables, config.seed)
     log.info("fitted on held-back history, out of fold", **{k: round(v, 4) for k, v in fitted.figures.items()})
 
     def write(folder: Path) -> None:
-        write_knowledge(tables, folder)
+        write_knowledge(history.tables, folder)
         fitted.decider.save(folder / "decision")
         scorer.ngrams.save(folder / "decision")
         if known_intents is not None:
@@ -122,12 +117,12 @@ def run(mined: Path, out: Path, config: LearnConfig) -> str:
         if generator is not None:
             generator.save(folder / "model")
             build_trie(generator, knowledge.texts).save(folder / "global" / "trie")
-        (folder / "README.md").write_text(_card(manifest, config, fitted.figures, knowledge))
+        (folder / "README.md").write_text(_card(history.manifest, config, fitted.figures, knowledge))
 
     facts = {
         "parents": [],
         "config": asdict(config),
-        "data_window": manifest["window"],
+        "data_window": history.manifest["window"],
         "figures": fitted.figures,
         "deletion_epoch": 0,
     }
@@ -136,44 +131,58 @@ def run(mined: Path, out: Path, config: LearnConfig) -> str:
     return bundle_id
 
 
-def as_then(mined: Path, rewriter: "Rewriter") -> "Rewriter":
-    """A bundle's decisions with what was known before the held-back days: what it would have done on them.
+@dataclass(frozen=True)
+class History:
+    """A mining run as learning reads it.
 
-    Args:
-        mined: the run that the bundle was learned from.
+    Attributes:
+        tables, past: of the whole log, and of the days before those that were held back.
+        since: when these begin.
     """
-    from jobs.sequels import sequels
-    from rewrite import Rewriter
 
-    manifest = read_manifest(mined)
-    before, past = _before(read_table(mined, "turns"), held_back_from(manifest)), read_tables(mined / "past")
-    past["sequels"] = sequels(before, _least_pair_users(manifest))
-    return Rewriter(_scorer(before, past, rewriter.scorer.generator), rewriter.decider)
+    manifest: Mapping[str, Any]
+    turns: "pa.Table"
+    tables: dict[str, "pa.Table"]
+    past: dict[str, "pa.Table"]
+    since: datetime
+
+    @classmethod
+    def read(cls, mined: Path) -> "History":
+        """Read a finished run.
+
+        Raises:
+            FileNotFoundError: it is none. ValueError: it held no turns back.
+        """
+        from jobs.sequels import sequels
+
+        manifest = read_manifest(mined)
+        since = datetime.fromisoformat(manifest["holdback_from"])
+        found = cls(manifest, read_table(mined, "turns"), read_tables(mined), read_tables(mined / "past"), since)
+        least = manifest.get("config", {}).get("pair_users", 2)
+        found.tables["sequels"], found.past["sequels"] = sequels(found.turns, least), sequels(found.before, least)
+        return found
+
+    @cached_property
+    def before(self) -> "pa.Table":
+        """The turns before the held-back days."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        return self.turns.filter(pc.less(self.turns["timestamp"], pa.scalar(self.since, self.turns["timestamp"].type)))
 
 
-def _scorer(
-    before: "pa.Table", past: Mapping[str, "pa.Table"], generator: "Generator | None", seed: int = 0
-) -> "Scorer":
-    """What was known at the end of the turns in `before`, of which `past` was mined."""
+def scorer_then(history: History, generator: "Generator | None", seed: int) -> "Scorer":
+    """What was known when the held-back days began."""
     from jobs.labels import intent_defect_rates
     from rewrite.ngram_weights import NgramWeights
     from rewrite.rewriter import Scorer
     from rewrite.spaces import Knowledge
 
+    before, past = history.before, history.past
     knowledge = Knowledge.from_tables(past)
     trie = build_trie(generator, knowledge.texts) if generator is not None and knowledge.texts else None
     ngrams = NgramWeights.fit(knowledge.texts).rounded
     return Scorer(knowledge, generator, trie, _intents(before, past, seed), intent_defect_rates(before), ngrams=ngrams)
-
-
-def held_back_from(manifest: Mapping[str, Any]) -> datetime:
-    """When the held-back days of a mining run begin."""
-    return datetime.fromisoformat(manifest["holdback_from"])
-
-
-def _least_pair_users(manifest: Mapping[str, Any]) -> int:
-    least: int = manifest.get("config", {}).get("pair_users", 2)
-    return least
 
 
 def read_manifest(mined: Path) -> dict[str, Any]:
@@ -245,14 +254,7 @@ def build_trie(generator: "Generator", texts: Sequence[str]) -> Any:
     return TokenTrie.build([generator.vocabulary.target(text) for text in texts])
 
 
-def _generator(
-    turns: "pa.Table",
-    since: datetime,
-    knowledge: "Knowledge",
-    past: Mapping[str, "pa.Table"],
-    config: LearnConfig,
-    checkpoints: Path,
-) -> "Generator | None":
+def _generator(history: History, knowledge: "Knowledge", config: LearnConfig, checkpoints: Path) -> "Generator | None":
     """Train on pairs from before the held-back window, and on queries synthesised for every text in force."""
     generator = _start(config)
     if generator is None or config.steps == 0:
@@ -264,8 +266,7 @@ def _generator(
     from rewrite.noise import ErrorChannel
     from rewrite.training import Corpus, batches, train
 
-    before = _before(turns, since)
-    mined = past["reformulations"]
+    before, mined = history.before, history.past["reformulations"]
     known = set(zip(mined["source"].to_pylist(), mined["target"].to_pylist(), strict=True))
     pairs = pairs_with_context(before, known)
     texts = texts_in_force(knowledge)
@@ -326,14 +327,8 @@ def _intents(turns: "pa.Table", tables: Mapping[str, "pa.Table"], seed: int) -> 
     return None if model is None else model.rounded
 
 
-def _before(turns: "pa.Table", since: datetime) -> "pa.Table":
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    return turns.filter(pc.less(turns["timestamp"], pa.scalar(since, turns["timestamp"].type)))
-
-
-def _fit(turns: "pa.Table", since: datetime, whole: "Knowledge", earlier: "Scorer", config: LearnConfig) -> "Fit":
+def fit_decision(history: History, knowledge: "Knowledge", then: "Scorer", config: LearnConfig) -> "Fit":
+    """Fit on the held-back days, with what was known `then`; `knowledge` is the whole history's."""
     from jobs.labels import judged_turns
     from jobs.progress import progress
     from rewrite.fitting import fit
@@ -343,7 +338,8 @@ def _fit(turns: "pa.Table", since: datetime, whole: "Knowledge", earlier: "Score
         fitting = FittingConfig(
             harm_allowed=config.harm, most_rescored=config.most_rescored, seed=config.seed, guards=config.guards
         )
-        return fit(judged_turns(turns, since, whole), earlier, fitting, lambda done, of: advance())
+        judged = judged_turns(history.turns, history.since, knowledge)
+        return fit(judged, then, fitting, lambda done, of: advance())
 
 
 def _card(

@@ -28,59 +28,84 @@ def offpolicy(
         Path, typer.Argument(help="Run directory of `reprise mine`, from logs with exposures; the bundle's own.")
     ],
     bundle: Annotated[Path, typer.Option(help="The bundle to judge, on the days that it held back.")],
+    champion: Annotated[
+        Path | None,
+        typer.Option(help="The bundle to compare it with, as if both had the same evidence; else what served."),
+    ] = None,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the numbers here.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = default_threads(),
 ) -> None:
     """Estimate a bundle's gain over what is logged: IPS, SNIPS, direct method, doubly robust, clipped; with support."""
     import torch
 
-    from rewrite import Rewriter
-
     torch.set_num_threads(threads)
-    result = judge_as_then(mined, Rewriter.load(bundle))
+    result = judge_bundle(mined, bundle, champion)
     print_result(result)
     if json_out is not None:
         json_out.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def judge_as_then(mined: Path, challenger: "Rewriter", without: Set[str] = frozenset()) -> dict[str, Any]:
-    """`judge` on the held-back days of the run that the challenger was learned from, with what was known before them.
+def judge_bundle(
+    mined: Path, bundle: Path, champion: Path | None = None, without: Set[str] = frozenset()
+) -> dict[str, Any]:
+    """`judge` on held-back days of the run that the bundle was learned from, none of which it has seen.
 
-    A bundle knows how the turns that it learned from ended: on those it would always seem to gain.
+    A bundle knows how the turns that it learned from ended: on those it would always seem to gain. So both decide with
+    what was known before these days, the bundle by trees that have not seen the user; and of the days only those
+    count that came after the champion was learned.
+
+    Raises:
+        NothingExposed: Reprise was not asked on these days.
     """
-    from jobs.learn import as_then, held_back_from, read_manifest
+    from jobs.hindsight import in_hindsight, with_evidence_of
+    from jobs.learn import History
+    from rewrite.bundle import verify
 
-    return judge(mined, as_then(mined, challenger), held_back_from(read_manifest(mined)), without)
+    history = History.read(mined)
+    challenger, since = in_hindsight(history, bundle), history.since
+    if champion is None:
+        return judge(mined, challenger, None, since, without)
+    learned_until = datetime.fromisoformat(verify(champion)["data_window"]["last"])
+    other = with_evidence_of(challenger.scorer, champion)
+    return judge(mined, challenger, other, max(since, learned_until), without)
 
 
 def judge(
-    mined: Path, challenger: "Rewriter", since: datetime | None = None, without: Set[str] = frozenset()
+    mined: Path,
+    challenger: "Rewriter",
+    champion: "Rewriter | None" = None,
+    since: datetime | None = None,
+    without: Set[str] = frozenset(),
 ) -> dict[str, Any]:
     """Values, gains, support and a verdict, as plain values.
 
     Args:
+        champion: what the challenger is compared with; None for what served.
         since: earlier turns are left out.
         without: turns that these bundles decided are left out.
 
     Raises:
-        ValueError: the log has no exposures.
+        NothingExposed: the log has no exposures.
     """
     from jobs.counterfactual.estimators import estimate, gain, support
     from jobs.counterfactual.exposures import policies, read_exposed
 
     exposed = read_exposed(mined, since, without)
     logged = exposed.logged()
-    ours, theirs, could = policies(exposed, challenger)
-    values, base = estimate(logged, ours), estimate(logged, theirs)
-    gains = gain(values, base, logged.user_row)
-    supported = support(logged, ours, could)
+    asked = policies(exposed, challenger, champion)
+    values, nothing = estimate(logged, asked.challenger), estimate(logged, asked.nothing)
+    gains = gain(values, estimate(logged, asked.champion), logged.user_row)
+    over_nothing = gain(values, nothing, logged.user_row)
+    supported = support(logged, asked.challenger, asked.could)
     return {
         "turns": len(logged.reward),
         "logged_value": _plain(float(logged.reward.mean())),
         "values": {name: _interval(found.interval(logged.user_row)) for name, found in values.items()},
         "gains": {name: _interval(found) for name, found in gains.items()},
+        "over_nothing": {name: _interval(found) for name, found in over_nothing.items()},
         "support": {name: _plain(value) for name, value in asdict(supported).items()},
         "enough_users": supported.effective_users >= LEAST_USERS,
+        "enough_held_out": exposed.users_held_out >= LEAST_USERS,
         "release": bool(
             gains[JUDGED_BY].low > 0
             and supported.supported >= LEAST_SUPPORTED
@@ -104,6 +129,8 @@ def print_result(result: dict[str, Any]) -> None:
     typer.echo(f"{result['turns']} turns with a known propensity; success of what was logged {result['logged_value']}")
     for name, value in result["values"].items():
         typer.echo(f"{name:14s} success {_shown(value)}  gain {_shown(result['gains'][name], sign=True)}")
+    for name in (JUDGED_BY, "snips"):
+        typer.echo(f"{name:14s} gain over leaving every turn alone {_shown(result['over_nothing'][name], sign=True)}")
     s = result["support"]
     typer.echo(
         f"supported {s['supported']:.1%} of what there was to decide, mean weight {s['mean_weight']:.3f} (1 where all "

@@ -55,10 +55,10 @@ def run(
     prove: Annotated[
         bool,
         typer.Option(
-            help="Publish only what the exposure log, where it tells of enough users, proves better; "
+            help="Publish only what the exposure log, where it tells of enough users, proves better than the champion; "
             "else what it does not prove worse."
         ),
-    ] = True,
+    ] = False,
     nlu: Annotated[Path | None, typer.Option(help="First NLU bundle; later ones are kept in the registry.")] = None,
     nlu_train: Annotated[Path | None, typer.Option(help="Rows that the NLU was trained on.")] = None,
     nlu_held_out: Annotated[Path | None, typer.Option(help="Labelled rows for the NLU's gate.")] = None,

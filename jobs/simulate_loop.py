@@ -24,7 +24,7 @@ def simulate_loop(
     shift: Annotated[int, typer.Option(help="Day on which new things are asked, heard in new ways; -1: never.")] = 14,
     bad_push: Annotated[float, typer.Option(help="Day (and part of it) of a faulty bundle; -1: never.")] = 18.5,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-    prove: Annotated[bool, typer.Option(help="As of `reprise run`.")] = True,
+    prove: Annotated[bool, typer.Option(help="As of `reprise run`.")] = False,
     memory: Annotated[str, typer.Option(help="Java heap of Spark.")] = "1g",
 ) -> None:
     """Live through weeks with and without the service, and draw defects per day."""
@@ -48,7 +48,7 @@ def run(
     config: "LifeConfig",
     out: Path,
     memory: str = "1g",
-    prove: bool = True,
+    prove: bool = False,
     night: Callable[[], AbstractContextManager[Any]] = nullcontext,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def run(
     return result
 
 
-def plan(logs: tuple[Path, ...], memory: str, prove: bool = True) -> Any:
+def plan(logs: tuple[Path, ...], memory: str, prove: bool = False) -> Any:
     """A night's plan, for a small population: lower floors than by default, no generator."""
     from jobs.learn import LearnConfig
     from jobs.pipeline.checks import Limits

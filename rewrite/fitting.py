@@ -20,16 +20,23 @@ from rewrite.judged import LEAST_GAIN, CandidateTable, FittingConfig, Found, Jud
 from rewrite.rewriter import Considered, Scorer, contenders
 from rewrite.settling import forget_forward, forward_pays, reach_of, search_pays, shares_of_best, zone_of
 from rewrite.text import normalise
-from rewrite.trees import calibrate, folds_by, out_of_fold, train
+from rewrite.trees import by_fold, calibrate, folds_by, predicted, train
 from rewrite.usual import Usual
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The fitted decision with its out-of-fold figures."""
+    """The fitted decision with its out-of-fold figures.
+
+    Attributes:
+        fold_of: the fold of each user that was learned from.
+        unseen: for each fold the decision by trees that saw none of its users; calibrations and thresholds are shared.
+    """
 
     decider: Decider
     figures: dict[str, float] = field(default_factory=dict)
+    fold_of: dict[str, int] = field(default_factory=dict)
+    unseen: dict[int, Decider] = field(default_factory=dict)
 
 
 def fit(
@@ -57,9 +64,11 @@ def fit(
             "dwell_s) are empty"
         )
     considered = [scorer.consider(j.turn, normalise(j.turn.utterance)) for j in judged]
-    folds = folds_by([j.turn.user_id or "" for j in judged], config.folds, config.seed)
+    users = [j.turn.user_id or "" for j in judged]
+    folds = folds_by(users, config.folds, config.seed)
     turn_rows = np.array([c.turn_features for c in considered])
-    raw_fail = out_of_fold(turn_rows, signals, folds, config.trees)
+    failing = by_fold(turn_rows, signals, folds, config.trees)
+    raw_fail = predicted(failing, turn_rows, folds)
     fail_calibration = calibrate(raw_fail, signals)
     p_fail = fail_calibration(raw_fail)
     rows = _worth_rescoring(p_fail, config)
@@ -69,56 +78,64 @@ def fit(
     search = search_pays(chosen, of, p_fail[rows], scorer, config)
     sieve = _sift(chosen, of, folds[rows], failed, p_fail[rows] if search else None, scorer, config, progress)
     judge = partial(_judge, chosen, of, folds[rows], failed, config)
-    table, right_calibration, asked = judge()
+    last = judge()
     forward = False
     if scorer.generator is not None:
         features = [c.features for c in chosen]
         forget_forward(chosen)
         alone = judge()
-        forward = forward_pays(asked, alone[2], of, failed, config)
+        forward = forward_pays(last.found, alone.found, of, failed, config)
         if forward:
             for c, before in zip(chosen, features, strict=True):
                 c.features = before
         else:
-            table, right_calibration, asked = alone
-    reach = 0.0 if scorer.generator is None else reach_of(asked, sieve.worth, config)
+            last = alone
+    reach = 0.0 if scorer.generator is None else reach_of(last.found, sieve.worth, config)
     if reach:
         for c, worth in zip(chosen, sieve.worth, strict=True):
             scorer.narrow(c, np.flatnonzero(shares_of_best(worth) >= reach))
-        table, right_calibration, asked = judge()
+        last = judge()
     # without a generator there is nothing to ask; what is decided is what was fitted
-    ask = ALWAYS if scorer.generator is None else zone_of(asked, sieve.unasked, config)
+    ask = ALWAYS if scorer.generator is None else zone_of(last.found, sieve.unasked, config)
     held = [ask.holds(c.gain for c, _ in found) for found in sieve.unasked]
-    candidates = [a if holds else u for a, u, holds in zip(asked, sieve.unasked, held, strict=True)]
+    candidates = [a if holds else u for a, u, holds in zip(last.found, sieve.unasked, held, strict=True)]
     # the rescored turns stand for all that are worth it
     scale = float((p_fail >= config.least_p_fail).sum() / max(len(rows), 1))
     thresholds, figures = _operating_point(candidates, p_fail[rows], of, signals, scale, config)
-    decider = Decider(
-        train(turn_rows, signals, config.trees),
-        sieve.model,
-        train(table.features, table.right, config.trees, table.weight),
-        fail_calibration,
-        sieve.calibration,
-        right_calibration,
-        Thresholds(config.least_p_fail, thresholds, ask, search, reach, forward),
-        scorer.intent_defect_rates,
-        config.guards,
-        Usual.of([j.turn for j in judged]),
+    decided = partial(
+        Decider,
+        fail_calibration=fail_calibration,
+        sift_calibration=sieve.calibration,
+        right_calibration=last.calibration,
+        thresholds=Thresholds(config.least_p_fail, thresholds, ask, search, reach, forward),
+        intent_defect_rates=scorer.intent_defect_rates,
+        guards=config.guards,
+        usual=Usual.of([j.turn for j in judged]),
     )
+    table = last.table
+    right = train(table.features, table.right, config.trees, table.weight)
+    decider = decided(train(turn_rows, signals, config.trees), sieve.model, right)
+    unseen = {
+        fold: decided(model, sieve.unseen.get(fold, sieve.model), last.unseen.get(fold, right))
+        for fold, model in failing.items()
+    }
     counts = {"turns": float(len(judged)), "failing": float(signals.sum()), "rescored": float(len(rows))}
     counts["wants_known"] = float(sum(j.fails and j.want is not None for j in judged))
     counts["asked"] = float(np.mean(held)) if scorer.generator is not None and held else 0.0
-    return Fit(decider, {**counts, **figures})
+    fold_of = dict(zip(users, folds.tolist(), strict=True))
+    return Fit(decider, {**counts, **figures}, fold_of, unseen)
 
 
 @dataclass(frozen=True)
 class _Sieve:
     """The trees on the cheap features, their calibration by space, and what they say of each turn, out of fold.
 
-    `worth` is that of each turn's rescored candidates; infinite where the search found them.
+    `unseen` are those that saw none of a fold. `worth` is that of each turn's rescored candidates; infinite where the
+    search found them.
     """
 
     model: lightgbm.Booster
+    unseen: dict[int, lightgbm.Booster]
     calibration: dict[str, Calibration]
     unasked: Found
     worth: list[np.ndarray]
@@ -140,7 +157,8 @@ def _sift(
         searched_p_fail: probability that each turn fails, shape (turns,); None where the generator is not let search.
     """
     table = CandidateTable.of(considered, judged, folds, p_failed)
-    raw = out_of_fold(table.features, table.right, table.fold, config.trees, table.weight)
+    unseen = by_fold(table.features, table.right, table.fold, config.trees, table.weight)
+    raw = predicted(unseen, table.features, table.fold)
     calibration = table.calibrations(raw)
     edges = np.searchsorted(table.turn, np.arange(len(considered) + 1))
     bare, kept, rescored = [], [np.zeros(0)], []
@@ -158,7 +176,20 @@ def _sift(
         progress(row + 1, len(considered))
     few = CandidateTable.of(bare, judged, folds, p_failed, config.guards)
     unasked = few.candidates(few.probabilities(calibration, np.concatenate(kept)))
-    return _Sieve(train(table.features, table.right, config.trees, table.weight), calibration, unasked, rescored)
+    model = train(table.features, table.right, config.trees, table.weight)
+    return _Sieve(model, unseen, calibration, unasked, rescored)
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """The rescored candidates, the trees on them that saw none of a fold, their calibration by space, and what these
+    say of each turn.
+    """
+
+    table: CandidateTable
+    unseen: dict[int, lightgbm.Booster]
+    calibration: dict[str, Calibration]
+    found: Found
 
 
 def _judge(
@@ -167,12 +198,13 @@ def _judge(
     folds: np.ndarray,
     p_failed: np.ndarray,
     config: FittingConfig,
-) -> "tuple[CandidateTable, dict[str, Calibration], Found]":
-    """The rescored candidates, the calibration of the trees on them by space, and what these say, out of fold."""
+) -> _Verdict:
+    """Out of fold, by all features."""
     table = CandidateTable.of(considered, judged, folds, p_failed, config.guards)
-    raw = out_of_fold(table.features, table.right, table.fold, config.trees, table.weight)
+    unseen = by_fold(table.features, table.right, table.fold, config.trees, table.weight)
+    raw = predicted(unseen, table.features, table.fold)
     calibration = table.calibrations(raw)
-    return table, calibration, table.candidates(table.probabilities(calibration, raw))
+    return _Verdict(table, unseen, calibration, table.candidates(table.probabilities(calibration, raw)))
 
 
 def _operating_point(

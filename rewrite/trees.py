@@ -1,6 +1,6 @@
 """Gradient-boosted trees under soft labels, judged out of fold, and their calibration."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import lightgbm
@@ -48,11 +48,32 @@ def out_of_fold(
     weights: np.ndarray | None = None,
 ) -> np.ndarray:
     """Raw predictions for every row, shape (N,), by a model that saw no row of its fold."""
-    raw = np.zeros(len(labels))
-    for fold in np.unique(folds):
-        inside, outside = folds == fold, folds != fold
+    return predicted(by_fold(features, labels, folds, config, weights), features, folds)
+
+
+def by_fold(
+    features: np.ndarray,
+    labels: np.ndarray,
+    folds: np.ndarray,
+    config: TreesConfig,
+    weights: np.ndarray | None = None,
+) -> dict[int, lightgbm.Booster]:
+    """For each fold a model that saw no row of it; none for a fold that holds all rows."""
+    models = {}
+    for fold in np.unique(folds).tolist():
+        outside = folds != fold
         if outside.any():
-            model = train(features[outside], labels[outside], config, None if weights is None else weights[outside])
+            weight = None if weights is None else weights[outside]
+            models[fold] = train(features[outside], labels[outside], config, weight)
+    return models
+
+
+def predicted(models: Mapping[int, lightgbm.Booster], features: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    """Raw predictions for every row, shape (N,), by the model of its fold; 0 where there is none."""
+    raw = np.zeros(len(folds))
+    for fold, model in models.items():
+        inside = folds == fold
+        if inside.any():
             raw[inside] = model.predict(features[inside], num_threads=1)
     return raw
 

@@ -46,6 +46,12 @@ class Exposed:
         """The action taken on each turn: the text acted on, None for the user's own."""
         return [None if held else text for text, held in zip(self.found, self.held, strict=True)]
 
+    @property
+    def users_held_out(self) -> int:
+        """Users who had a turn that would have been rewritten, had they not been held out."""
+        turns = zip(self.turns, self.found, self.held, strict=True)
+        return len({turn.user_id for turn, found, held in turns if held and found is not None})
+
     def logged(self) -> Logged:
         """What the estimators read."""
         users = {user: row for row, user in enumerate(sorted({t.user_id or "" for t in self.turns}))}
@@ -125,34 +131,50 @@ def of_some_users(turns: "pa.Table", most: int) -> "pa.Table":
     return turns.filter(pc.is_in(turns["user_id"], pa.array(kept, pa.string())))
 
 
-def policies(exposed: Exposed, challenger: "Rewriter") -> tuple[Policy, Policy, Floats]:
-    """The challenger and the logging bundle without its holdout, and where the log could speak for the challenger:
-    1 or 0 per turn, NaN where neither of both rewrites.
+@dataclass(frozen=True)
+class Policies:
+    """What is compared on the same N turns.
+
+    Attributes:
+        nothing: every turn left alone.
+        could: shape (N,), 1 where the log could have done what the challenger would, else 0; NaN where neither it nor
+            the log's bundle rewrites.
     """
+
+    challenger: Policy
+    champion: Policy
+    nothing: Policy
+    could: Floats
+
+
+def policies(exposed: Exposed, challenger: "Rewriter", champion: "Rewriter | None" = None) -> Policies:
+    """Ask both bundles about every turn; None for the champion is the logging bundle, without its holdout."""
     decisions = [challenger.rewrite_turn(turn) for turn in exposed.turns]
     wanted = [d.text for d in decisions]
     p_fail = [d.p_fail for d in decisions]
-    done = exposed.done
-    asked = [_features(exposed, actions, p_fail, challenger) for actions in (done, wanted, exposed.found)]
-    rows = exposed.logged().user_row
-    of_done, of_wanted, of_found = cross_fitted(asked[0], exposed.reward, rows, asked)
-    ours = Policy(_same(wanted, done), of_wanted, of_done)
-    theirs = Policy(_same(exposed.found, done), of_found, of_done)
+    done, other = exposed.done, list(exposed.found)
+    if champion is not None:
+        other = [champion.rewrite_turn(turn).text for turn in exposed.turns]
+    every = [done, wanted, other, [None] * len(done)]
+    asked = [_features(exposed, actions, p_fail, challenger) for actions in every]
+    expected = cross_fitted(asked[0], exposed.reward, exposed.logged().user_row, asked)
+    ours, theirs, nothing = (
+        Policy(_same(actions, done), reward, expected[0])
+        for actions, reward in zip(every[1:], expected[1:], strict=True)
+    )
     by_chance = exposed.propensity < 1
     could = [
         np.nan if w is None and found is None else float(w == found or (w is None and chance))
         for w, found, chance in zip(wanted, exposed.found, by_chance, strict=True)
     ]
-    return ours, theirs, np.array(could)
+    return Policies(ours, theirs, nothing, np.array(could))
 
 
-def _same(wanted: "list[str | None] | tuple[str | None, ...]", done: list[str | None]) -> Floats:
+def _same(wanted: list[str | None], done: list[str | None]) -> Floats:
     return np.array([a == b for a, b in zip(wanted, done, strict=True)], dtype=float)
 
 
-def _features(
-    exposed: Exposed, actions: "list[str | None] | tuple[str | None, ...]", p_fail: list[float], rewriter: "Rewriter"
-) -> Floats:
+def _features(exposed: Exposed, actions: list[str | None], p_fail: list[float], rewriter: "Rewriter") -> Floats:
     """Turn and action as numbers, shape (N, 8)."""
     knowledge = rewriter.scorer.knowledge
     rows = []

@@ -112,24 +112,28 @@ def quality_gates(learned: Mapping[str, float], replayed: Mapping[str, Any], mos
 
 
 def offpolicy_gates(found: Mapping[str, Any] | None, prove: bool) -> list[Gate]:
-    """What the exposure log says, where it tells of enough users: proven better, or else not proven worse.
+    """What the exposure log says, where it tells of enough users: proven better than no rewrites, and not proven worse
+    than the champion.
 
     Args:
         found: as `jobs.offpolicy.judge` gives it; None without exposures.
-        prove: the gain's lower end must be above zero, and the log must support the bundle's actions.
+        prove: it must be proven better than the champion.
     """
-    name = f"gain off policy, {'lower' if prove else 'upper'} end"
+    few = f"fewer than {LEAST_USERS:.0f} users"
+    name = f"gain over the champion off policy, {'lower' if prove else 'upper'} end"
+    alone, supported = "gain over no rewrites off policy, lower end", "decisions that the log supports"
     if found is None or not found["enough_users"]:
-        few = f"fewer than {LEAST_USERS:.0f} effective users"
-        note = "no exposures on the held-back days" if found is None else few
-        return [Gate("quality", name, None, 0, "at least", note, optional=True)]
-    gain, note = found["gains"][JUDGED_BY], "doubly robust, 95 % interval over users"
-    if not prove:
-        return [Gate("quality", name, gain["high"], 0, "at least", note, optional=True)]
+        note = "no exposures on days that are new to both" if found is None else few
+        return [Gate("quality", each, None, 0, "at least", note, optional=True) for each in (alone, name)]
+    note, gain = "doubly robust, 95 % interval over users", found["gains"][JUDGED_BY]
+    over_nothing = found["over_nothing"][JUDGED_BY]["low"] if found["enough_held_out"] else None
     return [
         # a gain of exactly nothing is not proven: the smallest number above zero is the threshold
-        Gate("quality", name, gain["low"], 1e-6, "at least", note),
-        Gate("quality", "actions that the log supports", found["support"]["supported"], LEAST_SUPPORTED, "at least"),
+        Gate(
+            "quality", alone, over_nothing, 1e-6, "at least", note if found["enough_held_out"] else few, optional=True
+        ),
+        Gate("quality", name, gain["low" if prove else "high"], 1e-6 if prove else 0, "at least", note),
+        Gate("quality", supported, found["support"]["supported"], LEAST_SUPPORTED, "at least"),
     ]
 
 

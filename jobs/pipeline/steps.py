@@ -31,7 +31,7 @@ class Plan:
         forgotten: user ids of whom no trace may remain; `epoch` is the last order of the service that is among them.
         exposures: folder of the service's exposure log.
         condemned: bundles that were rolled back: what they did is no measure for another.
-        prove: publish only what is proven better by the exposure log, where that tells of enough users.
+        prove: publish only what the exposure log, where it tells of enough users, proves better than the champion.
         nlu: what selection and retraining need; None leaves the NLU alone.
     """
 
@@ -48,7 +48,7 @@ class Plan:
     epoch: int = 0
     exposures: Path | None = None
     condemned: tuple[str, ...] = ()
-    prove: bool = True
+    prove: bool = False
     memory: str = "4g"
     cores: int | None = None
     nlu: NluPlan | None = None
@@ -152,16 +152,18 @@ class Evaluate:
     plan: Plan
 
     def __call__(self, folder: Path, needs: Paths, scratch: Path) -> None:
+        from datetime import datetime
+
         import numpy as np
         import torch
 
-        from jobs.learn import held_back_from
         from jobs.pipeline import incidents, replay
         from rewrite import Rewriter
 
         torch.set_num_threads(self.plan.learning.threads)
         mined = needs["mine"] / "mined"
-        judged = replay.judged_sample(mined, held_back_from(read(mined / "manifest.json")), self.plan.replayed)
+        since = datetime.fromisoformat(read(mined / "manifest.json")["holdback_from"])
+        judged = replay.judged_sample(mined, since, self.plan.replayed)
         challenger = Rewriter.load(needs["learn"] / "bundle")
         ours = replay.replay(judged, challenger)
         fine = int((~ours.outcomes.defect).sum())
@@ -173,7 +175,7 @@ class Evaluate:
             "incidents": self._incidents(challenger),
             "blocked": self._blocked(challenger),
             **self._against_champion(judged, ours),
-            "offpolicy": self._offpolicy(mined, challenger, scratch),
+            "offpolicy": self._offpolicy(mined, needs["learn"] / "bundle", scratch),
             "experiment": _experiment(mined, self.plan.champion),
         }  # fmt: skip
         write_json(folder / "evaluation.json", result)
@@ -199,16 +201,18 @@ class Evaluate:
         slices = replay.worse_slices(judged, ours, theirs)
         return {"champion": replay.figures(theirs), "slices": slices}
 
-    def _offpolicy(self, mined: Path, challenger: "Rewriter", scratch: Path) -> dict[str, Any] | None:
-        """What the exposure log says of the challenger; None where it says nothing of the held-back days."""
+    def _offpolicy(self, mined: Path, bundle: Path, scratch: Path) -> dict[str, Any] | None:
+        """What the exposure log says of the challenger; None where it says nothing of days that neither has seen."""
         from jobs.counterfactual.exposures import NothingExposed
-        from jobs.offpolicy import judge_as_then
+        from jobs.offpolicy import judge_bundle
         from jobs.pipeline.taking_out import take_out
 
         plan = self.plan
+        if not _exposed(mined):
+            return None
         left = take_out(mined, scratch / "mined", set(plan.blocked), set(plan.withdrawn))
         try:
-            return judge_as_then(left, challenger, frozenset(plan.condemned))
+            return judge_bundle(left, bundle, plan.champion, frozenset(plan.condemned))
         except NothingExposed:
             return None
 

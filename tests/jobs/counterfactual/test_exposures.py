@@ -60,15 +60,17 @@ def test_what_was_done_is_what_was_found_unless_held_out(mined: Path) -> None:
 
 def test_a_challenger_that_agrees_is_supported_and_one_that_invents_is_not(mined: Path) -> None:
     exposed = read_exposed(mined)
-    agrees, logged, could = policies(exposed, Challenger({"x": "y"}))  # type: ignore[arg-type]
-    assert agrees.target_prob.tolist() == logged.target_prob.tolist() == [1, 0, 1]
-    assert could.tolist() == pytest.approx([1, 1, np.nan], nan_ok=True)  # nobody would rewrite the third
-    silent, _, could = policies(exposed, Challenger({}))  # type: ignore[arg-type]
-    assert silent.target_prob.tolist() == [0, 1, 1]
-    assert could.tolist() == pytest.approx([1, 1, np.nan], nan_ok=True)
-    invents, _, could = policies(exposed, Challenger({"x": "new", "z": "new"}))  # type: ignore[arg-type]
-    assert invents.target_prob.tolist() == [0, 0, 0]
-    assert could.tolist() == [0, 0, 0]
+    agrees = policies(exposed, Challenger({"x": "y"}))  # type: ignore[arg-type]
+    assert agrees.challenger.target_prob.tolist() == agrees.champion.target_prob.tolist() == [1, 0, 1]
+    assert agrees.nothing.target_prob.tolist() == [0, 1, 1]
+    assert agrees.could.tolist() == pytest.approx([1, 1, np.nan], nan_ok=True)  # nobody would rewrite the third
+    silent = policies(exposed, Challenger({}), Challenger({"x": "y"}))  # type: ignore[arg-type]
+    assert silent.challenger.target_prob.tolist() == [0, 1, 1]
+    assert silent.champion.target_prob.tolist() == [1, 0, 1]
+    assert silent.could.tolist() == pytest.approx([1, 1, np.nan], nan_ok=True)
+    invents = policies(exposed, Challenger({"x": "new", "z": "new"}))  # type: ignore[arg-type]
+    assert invents.challenger.target_prob.tolist() == [0, 0, 0]
+    assert invents.could.tolist() == [0, 0, 0]
 
 
 def test_a_rewritten_turn_is_judged_as_it_was_said(tmp_path: Path) -> None:
@@ -106,9 +108,12 @@ def test_harmful_rewrites_are_left_off_with_proof(tmp_path: Path) -> None:
     assert silent["release"]
     assert silent["gains"]["dr"]["low"] > 0.5
     assert silent["support"]["supported"] == 1
+    assert silent["enough_held_out"]
+    assert silent["over_nothing"]["dr"]["value"] == 0
     same = offpolicy.judge(mined, Challenger({"x": "y"}))  # type: ignore[arg-type]
     assert not same["release"]
     assert same["gains"]["snips"]["value"] == 0
+    assert same["over_nothing"]["dr"]["high"] < -0.5
 
 
 def test_of_many_turns_some_whole_users_are_kept(mined: Path) -> None:

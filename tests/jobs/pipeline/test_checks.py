@@ -97,24 +97,44 @@ def test_without_a_champion_drift_is_not_measured() -> None:
     (0.01, 0.95, True), (0.0, 0.95, False), (0.01, 0.45, False), (-0.01, 0.95, False),
 ])  # fmt: skip
 def test_a_proof_needs_a_gain_above_zero_and_support(low: float, supported: float, passes: bool) -> None:
-    assert (failing(checks.offpolicy_gates(judged(low, 0.1, supported), prove=True)) == []) is passes
+    assert (failing(checks.offpolicy_gates(judged(low, 0.1, supported=supported), prove=True)) == []) is passes
 
 
 @pytest.mark.parametrize(("high", "passes"), [(0.1, True), (0.0, True), (-0.001, False)])
 def test_without_a_proof_a_proven_loss_stops(high: float, passes: bool) -> None:
-    assert (failing(checks.offpolicy_gates(judged(-0.1, high, 0.1), prove=False)) == []) is passes
+    assert (failing(checks.offpolicy_gates(judged(-0.1, high), prove=False)) == []) is passes
+
+
+@pytest.mark.parametrize("prove", [True, False])
+def test_a_gain_over_no_rewrites_must_be_proven_where_enough_are_held_out(prove: bool) -> None:
+    for low, passes in ((0.01, True), (0.0, False), (-0.01, False)):
+        assert (failing(checks.offpolicy_gates(judged(0.1, 0.2, over_nothing=low), prove)) == []) is passes
+        assert failing(checks.offpolicy_gates(judged(0.1, 0.2, over_nothing=low, held_out=False), prove)) == []
 
 
 @pytest.mark.parametrize("prove", [True, False])
 def test_few_exposures_judge_nothing(prove: bool) -> None:
-    for found in (None, judged(-0.2, -0.1, 0.1, enough_users=False)):
-        assert [g.verdict for g in checks.offpolicy_gates(found, prove)] == ["not measured"]
+    for found in (None, judged(-0.2, -0.1, supported=0.1, over_nothing=-1.0, users=False)):
+        assert {g.verdict for g in checks.offpolicy_gates(found, prove)} == {"not measured"}
 
 
-def judged(low: float, high: float, supported: float, enough_users: bool = True) -> dict[str, Any]:
+def judged(
+    low: float,
+    high: float,
+    *,
+    supported: float = 0.9,
+    over_nothing: float = 0.1,
+    users: bool = True,
+    held_out: bool = True,
+) -> dict[str, Any]:
     """Of `jobs.offpolicy.judge` what the gates read."""
-    gains = {"dr": {"low": low, "high": high}}
-    return {"gains": gains, "support": {"supported": supported}, "enough_users": enough_users}
+    return {
+        "gains": {"dr": {"low": low, "high": high}},
+        "over_nothing": {"dr": {"low": over_nothing}},
+        "support": {"supported": supported},
+        "enough_users": users,
+        "enough_held_out": held_out,
+    }
 
 
 def test_drift_is_nothing_for_the_same_and_grows_with_the_change() -> None:

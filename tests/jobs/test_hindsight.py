@@ -1,0 +1,67 @@
+"""A bundle on the days that were held back: with what was known then, by trees that have not seen the user."""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jobs.hindsight import Hindsight, in_hindsight, with_evidence_of
+from jobs.learn import History, LearnConfig, run
+from rewrite import Rewriter
+from tests.rewrite.world import turn_row, turn_rows, write_mined
+
+LATE = "play late hit"
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, rows = tmp_path_factory.mktemp("world"), turn_rows()
+    late = [
+        turn_row(9_000 + user, f"u{user:02d}", rows[-1]["timestamp"] + timedelta(hours=user), LATE, False)
+        for user in range(6)
+    ]
+    run(write_mined(folder / "mined", [*rows, *late]), folder / "bundle", LearnConfig(model=None, harm=1.0, threads=1))
+    return folder / "bundle"
+
+
+@pytest.fixture(scope="module")
+def then(bundle: Path) -> Hindsight:
+    return in_hindsight(History.read(bundle.parent / "mined"), bundle)
+
+
+def test_what_came_up_on_the_held_back_days_was_not_known_then(bundle: Path, then: Hindsight) -> None:
+    assert LATE in Rewriter.load(bundle).scorer.knowledge.known
+    assert LATE not in then.scorer.knowledge.known
+    assert then.rewrite("play alien bridges", asr_confidence=0.4).text == "play ancient bridges"
+
+
+def test_the_decision_is_the_one_that_was_packed(bundle: Path, then: Hindsight) -> None:
+    packed = Rewriter.load(bundle).decider
+    rows = np.random.default_rng(0).random((50, len(packed._fail_model.feature_name())))
+    assert then.decider.p_fail(rows) == pytest.approx(packed.p_fail(rows))
+    assert then.decider.thresholds == packed.thresholds
+
+
+def test_a_user_is_judged_by_trees_of_other_folds(then: Hindsight) -> None:
+    """Where the trees that saw none of a fold never rewrite, its users alone feel it."""
+    fold = then._fold_of["u03"]
+    quiet = then._unseen[fold].decider
+    silent = replace(quiet.thresholds, p_fail=2.0)
+    before, quiet.thresholds = quiet.thresholds, silent
+    try:
+        answers = {
+            user: then.rewrite("play alien bridges", user_id=user, asr_confidence=0.4).text for user in then._fold_of
+        }
+    finally:
+        quiet.thresholds = before
+    assert {user for user, text in answers.items() if text is None} == {
+        u for u, f in then._fold_of.items() if f == fold
+    }
+
+
+def test_another_bundle_decides_with_the_same_evidence(bundle: Path, then: Hindsight) -> None:
+    other = with_evidence_of(then.scorer, bundle)
+    assert LATE not in other.scorer.knowledge.known
+    assert other.rewrite("play alien bridges", asr_confidence=0.4).text == "play ancient bridges"
