@@ -24,7 +24,9 @@ def quality(
     ] = None,
     voicelogs: Annotated[
         Path | None,
-        typer.Option(help="Folder of history.parquet, future.parquet and future_truth.parquet, oracle.parquet."),
+        typer.Option(
+            help="Folder of history, future, future_truth and oracle.parquet, or one `reprise simulate` wrote."
+        ),
     ] = None,
     model: Annotated[Path | None, typer.Option(help="Generator; default the base model that ships.")] = None,
     held_out: Annotated[

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from jobs.evaluation import Evaluation
     from jobs.learn import LearnConfig
 
-FILES = ("history", "future", "future_truth", "oracle")
 POINTS = 100
 """Of a curve, at most."""
 
@@ -34,13 +33,15 @@ def measure_voicelogs(
     """Mine history.parquet, learn, rewrite future.parquet, and score it, ours first, then every reference.
 
     Args:
-        folder: holds history.parquet, future.parquet, future_truth.parquet and oracle.parquet.
+        folder: holds history.parquet, future.parquet, future_truth.parquet and oracle.parquet; or logs.parquet,
+            truth.parquet and oracle.parquet as `reprise simulate` writes them, of which the first three weeks are
+            history.
         work: where run, bundle and decisions stay; what lies there of the same log and settings is used again. None
             throws them away.
         min_users: the global space's floor, where mining is not done already.
 
     Raises:
-        FileNotFoundError: one of the four files is missing. ValueError: a bundle in `work` is of other settings.
+        FileNotFoundError: one of the files is missing. ValueError: a bundle in `work` is of other settings.
     """
     from jobs import evaluate, rewrite
     from jobs.bench.personal import personal_precision
@@ -48,10 +49,10 @@ def measure_voicelogs(
     from jobs.evaluation import as_json
     from jobs.threads import default_workers
 
-    _, future, truth, oracle = _files(folder)
     with ExitStack() as stack:
         out = work if work is not None else Path(stack.enter_context(TemporaryDirectory()))
-        mined, bundle = _made(folder / "history.parquet", out, min_users, learning, done)
+        history, future, truth, oracle = _files(folder, out)
+        mined, bundle = _made(history, out, min_users, learning, done)
         decisions = out / "decisions.parquet"
         rewrite.run(future, bundle, decisions, workers=default_workers())
         settled = settle(mined, _queries(future), learning.seed)
@@ -72,8 +73,15 @@ def measure_voicelogs(
         }
 
 
-def _files(folder: Path) -> tuple[Path, ...]:
-    paths = tuple(folder / f"{name}.parquet" for name in FILES)
+def _files(folder: Path, out: Path) -> tuple[Path, ...]:
+    """History, future, the future's truth and the oracle; a log in one piece is split into `out`."""
+    from jobs.run_demo import split
+
+    paths = tuple(folder / f"{name}.parquet" for name in ("history", "future", "future_truth", "oracle"))
+    if (folder / "logs.parquet").is_file() and not paths[0].is_file():
+        split(folder, out)
+        halves = (out / f"{name}.parquet" for name in ("history", "future"))
+        paths = (*halves, folder / "truth.parquet", folder / "oracle.parquet")
     for path in paths:
         if not path.is_file():
             raise FileNotFoundError(f"no {path.name} in {folder}; expected {', '.join(p.name for p in paths)}")

@@ -18,7 +18,6 @@ from jobs.learn import LearnConfig
 from jobs.operating_point import OperatingPoint
 from jobs.references import Answers
 from rewrite.encoder import EncoderConfig
-from rewrite.text import normalise
 from tests.jobs.test_bench_quality import measure
 from tests.rewrite.world import SLOTS, SONGS, START, reading, turn_row, turn_rows, write_mined
 
@@ -135,12 +134,8 @@ def stopped() -> Iterator[None]:
 @pytest.mark.usefixtures("stopped")
 def test_one_command_runs_the_whole_loop_on_simulated_logs(tmp_path: Path) -> None:
     simulate.simulate(tmp_path, 120, 28, 7, False, simulate.DEMO / "recognitions.parquet")
-    run_demo.split(tmp_path, tmp_path)
-    pq.write_table(pq.read_table(tmp_path / "truth.parquet"), tmp_path / "future_truth.parquet")
     measure(voicelogs=tmp_path, min_users=3, work=tmp_path / "work", json=tmp_path / "q.json")
     report = json.loads((tmp_path / "q.json").read_text())["voicelogs"]
     assert report["min_users"] == 3
     assert report["systems"]["reprise"]["fixed"]["value"] > 0
-    heard = pq.read_table(tmp_path / "future.parquet")["utterance"].to_pylist()
-    assert report["turns"] == len(heard)
-    assert all(normalise(text) for text in heard)
+    assert report["turns"] == pq.read_metadata(tmp_path / "work" / "future.parquet").num_rows
