@@ -170,10 +170,11 @@ def _draw(report: dict[str, Any], path: Path) -> None:
     panels = [(of, found["curves"]) for of, found in _measured(report).items()]
     figure, rows = pyplot.subplots(len(panels), figsize=(7, 4.5 * len(panels)), squeeze=False)
     for axes, (of, curves) in zip(rows[:, 0], panels, strict=True):
-        for name, points in curves.items():
+        for row, (name, points) in enumerate(curves.items()):
             trigger, precision = zip(*points, strict=True) if points else ((), ())
             width, marker = 2 if name == "reprise" else 1, "." if len(points) == 1 else None
-            axes.plot(trigger, precision, label=name, linewidth=width, marker=marker)
+            # colours come again after ten
+            axes.plot(trigger, precision, "--" if row >= 10 else "-", label=name, linewidth=width, marker=marker)
         axes.set_xlabel(f"trigger rate: share of the {of} that are rewritten")
         axes.set_ylabel("precision")
         axes.grid(alpha=0.3)
