@@ -74,13 +74,15 @@ def settle(
     judged = judged_turns(read_table(mined, "turns"), since, now.knowledge)
 
     def settled(name: str) -> Settled:
-        point = _point(past.fit(name, seed), judged, past.knowledge, harm_allowed)
+        point = point_of(past.fit(name, seed), judged, past.knowledge, harm_allowed)
         return Settled(_answer(now.fit(name, seed), queries), point)
 
     return {name: settled(name) for name in track(list(FITTED), "references")}
 
 
-def _point(reference: Reference, judged: Sequence[Judged], knowledge: Knowledge, harm_allowed: float) -> OperatingPoint:
+def point_of(
+    reference: Reference, judged: Sequence[Judged], knowledge: Knowledge, harm_allowed: float
+) -> OperatingPoint:
     """Where the harm on held-back turns is within what is allowed; what nobody knows to be right counts as wrong."""
     answers = _answer(reference, [normalise(j.turn.utterance) for j in judged])
     right = [_meets(text, j, knowledge) for text, j in zip(answers.rewrites, judged, strict=True)]

@@ -1,7 +1,7 @@
 """The quality bench on voice logs: every row behind one protocol, and nothing made twice."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,13 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import catalogue_references, learn, run_demo, simulate
-from jobs.bench.settled import Settled, settle
+from jobs.bench.settled import Settled, point_of, settle
 from jobs.bench.voicelogs import Done, measure_voicelogs
 from jobs.catalogue_references import FITTED
 from jobs.learn import LearnConfig
 from jobs.operating_point import OperatingPoint
 from jobs.references import Answers
 from rewrite.encoder import EncoderConfig
+from rewrite.judged import Judged, Want
+from rewrite.spaces import Knowledge, KnownText, Personal
+from rewrite.turn import Reading, Turn
 from tests.jobs.test_bench_quality import measure
 from tests.rewrite.world import SLOTS, SONGS, START, reading, turn_row, turn_rows, write_mined
 
@@ -106,6 +109,24 @@ def test_a_threshold_rises_until_the_held_back_turns_come_to_no_harm(mined: Path
         assert set(careful[name].acting.rewrites) <= set(careless[name].acting.rewrites)
         assert careful[name].acting.rewrites[:4] == tuple(SONGS)
         assert careful[name].acting.rewrites[4:8] == (None,) * 4  # a text that works is left alone
+
+
+class Echo:
+    """Answers every query with one text, always as sure."""
+
+    def answer(self, queries: Sequence[str]) -> Answers:
+        return Answers(("play silver river",) * len(queries), np.ones(len(queries)))
+
+
+def test_a_rewrite_that_does_what_a_good_turn_wanted_is_no_harm() -> None:
+    want = Reading.of(**{**reading("play silver river"), "slots": [("what", "silver river")]})
+    known = KnownText("play silver river", want, 5, 5, 5, 1.0, 0.8)
+    knowledge = Knowledge({known.text: known}, {}, {}, Personal({}))
+    same = Judged(Turn("put on silver river"), 0.0, Want("put on silver river", want))
+    other = Judged(Turn("stop"), 0.0, Want("stop", Reading.of("music", "stop", [])))
+    assert point_of(Echo(), [same], knowledge, 0.0).precision == 1
+    assert point_of(Echo(), [same, other], knowledge, 0.0).trigger_rate == 0
+    assert point_of(Echo(), [same, other], knowledge, 0.5).harm == 0.5
 
 
 def test_what_was_mined_and_learned_is_used_again(
