@@ -1,6 +1,7 @@
 """`reprise evaluate`: did rewriting help, and what did it break? Beside the obvious methods, on the same turns."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -65,8 +66,11 @@ def evaluate(
             typer.echo(f"written: {path}")
 
 
-def run(config: EvaluateConfig) -> "Evaluation":
+def run(config: EvaluateConfig, further: "Mapping[str, Answers] | None" = None) -> "Evaluation":
     """Evaluate, and write the JSON and the report where the config asks for them.
+
+    Args:
+        further: rows after the references, by name.
 
     Raises:
         FileNotFoundError: an input is missing.
@@ -89,7 +93,8 @@ def run(config: EvaluateConfig) -> "Evaluation":
     queries = _normalised(log["utterance"].to_pylist())
     users = [str(u) for u in log["user_id"].to_pylist()]
     references = {"nothing": nothing(queries)} if config.mined is None else all_references(queries, users, config.mined)
-    evaluation = evaluate_answers(log, truth, oracle, ours, references, config.seed, config.draws)
+    rows = {**references, **(further or {})}
+    evaluation = evaluate_answers(log, truth, oracle, ours, rows, config.seed, config.draws)
     if config.json_out is not None:
         _write(config.json_out, json.dumps(as_json(evaluation), indent=1) + "\n")
     if config.html_out is not None:

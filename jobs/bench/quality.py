@@ -24,7 +24,9 @@ def quality(
     ] = None,
     voicelogs: Annotated[
         Path | None,
-        typer.Option(help="Folder of history.parquet, future.parquet and future_truth.parquet, oracle.parquet."),
+        typer.Option(
+            help="Folder of history, future, future_truth and oracle.parquet, or one `reprise simulate` wrote."
+        ),
     ] = None,
     model: Annotated[Path | None, typer.Option(help="Generator; default the base model that ships.")] = None,
     held_out: Annotated[
@@ -37,7 +39,14 @@ def quality(
     min_users: Annotated[int, typer.Option(min=1, help="With --voicelogs: the global space's floor.")] = 5,
     steps: Annotated[int, typer.Option(min=0, help="With --voicelogs: training steps.")] = LearnConfig.steps,
     work: Annotated[
-        Path | None, typer.Option(help="Where to keep the run, bundle and decisions of --voicelogs.")
+        Path | None,
+        typer.Option(help="Where run, bundle and decisions of --voicelogs are kept, and found again."),
+    ] = None,
+    mined: Annotated[
+        Path | None, typer.Option(help="With --voicelogs: a run of `reprise mine` over its history, not to mine again.")
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="With --voicelogs: a bundle learned from it, not to learn again.")
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Where to write the figures.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Where to draw precision against trigger rate.")] = None,
@@ -53,11 +62,11 @@ def quality(
         report |= measure_pairs(pairs, catalogue or [], held_out, model or BASE, sample, folds, seed)
         _show_pairs(report)
     if voicelogs is not None:
-        from jobs.bench.voicelogs import measure_voicelogs
+        from jobs.bench.voicelogs import Done, measure_voicelogs
 
         learning = LearnConfig(steps=steps, seed=seed, threads=threads)
-        report["voicelogs"] = measure_voicelogs(voicelogs, work, min_users, learning)
-    if plot is not None and pairs is not None:
+        report["voicelogs"] = measure_voicelogs(voicelogs, work, min_users, learning, Done(mined, bundle))
+    if plot is not None:
         _draw(report, plot)
     if json is not None:
         import json as writer
@@ -152,18 +161,30 @@ def _show_pairs(report: dict[str, Any]) -> None:
 
 
 def _draw(report: dict[str, Any], path: Path) -> None:
+    """One panel for each kind of data that was measured."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(7, 4.5))
-    for name, points in report["curves"].items():
-        axes.plot(*zip(*points, strict=True), label=name, linewidth=2 if name == "reprise" else 1)
-    axes.set_xlabel("trigger rate: share of the misheard queries that are rewritten")
-    axes.set_ylabel("precision")
-    axes.grid(alpha=0.3)
-    axes.legend()
+    panels = [(of, found["curves"]) for of, found in _measured(report).items()]
+    figure, rows = pyplot.subplots(len(panels), figsize=(7, 4.5 * len(panels)), squeeze=False)
+    for axes, (of, curves) in zip(rows[:, 0], panels, strict=True):
+        for row, (name, points) in enumerate(curves.items()):
+            trigger, precision = zip(*points, strict=True) if points else ((), ())
+            width, marker = 2 if name == "reprise" else 1, "." if len(points) == 1 else None
+            # colours come again after ten
+            axes.plot(trigger, precision, "--" if row >= 10 else "-", label=name, linewidth=width, marker=marker)
+        axes.set_xlabel(f"trigger rate: share of the {of} that are rewritten")
+        axes.set_ylabel("precision")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
     figure.tight_layout()
     figure.savefig(path)
     pyplot.close(figure)
+
+
+def _measured(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What was measured, by what is rewritten there."""
+    measured = {"misheard queries": report} if "curves" in report else {}
+    return measured | ({"turns": report["voicelogs"]} if "voicelogs" in report else {})

@@ -1,6 +1,7 @@
 """The quality bench on a handful of pairs: the task as its scorer draws it, and every row by hand."""
 
 import json
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,12 @@ from tests.rewrite.world import tiny_generator
 ADJECTIVES, NOUNS = ("ancient", "silver", "golden", "broken"), ("bridges", "river", "morning", "street")
 PLACES = [f"{a} {b}" for a in ADJECTIVES for b in NOUNS]
 SPOKEN = [f"{verb} {place}" for verb in ("play", "find", "call") for place in PLACES]
+
+
+def measure(**options: object) -> None:
+    """The command with its own defaults, but one thread."""
+    defaults = {name: p.default for name, p in signature(quality).parameters.items()}
+    quality(**{**defaults, "threads": 1, **options})  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -75,9 +82,9 @@ def test_left_alone_counts_what_stays_below_the_surest_share() -> None:
 
 def test_every_row_is_measured_with_and_without_the_model(files: tuple[Path, Path], tmp_path: Path) -> None:
     tiny_generator().save(tmp_path / "model")
-    quality(
-        files[0], [files[1]], None, tmp_path / "model", False, 40, 3, 0, 1, 5, 0, None,
-        tmp_path / "q.json", tmp_path / "q.png",
+    measure(
+        pairs=files[0], catalogue=[files[1]], model=tmp_path / "model", sample=40, folds=3,
+        json=tmp_path / "q.json", plot=tmp_path / "q.png",
     )  # fmt: skip
     report = json.loads((tmp_path / "q.json").read_text())
     rows = report["systems"]
@@ -97,7 +104,7 @@ def test_without_a_model_the_ranker_still_answers(files: tuple[Path, Path], tmp_
 
 def test_nothing_to_measure_is_an_error(files: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nothing to measure: give --pairs"):
-        quality(None, None, None, None, False, 10, 2, 0, 1, 5, 0, None, None, None)
+        measure()
     pq.write_table(pa.table({"text": ["a"]}), tmp_path / "t.parquet")
     with pytest.raises(ValueError, match="lacks recognised, spoken; got text"):
         PairTask.read(tmp_path / "t.parquet", [], 10)
