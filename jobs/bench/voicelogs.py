@@ -1,7 +1,7 @@
 """The whole loop on voice logs with known truth: `reprise bench quality --voicelogs DIR`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -156,12 +156,14 @@ def _plain(values: Mapping[str, float]) -> dict[str, float | None]:
     return {name: value if isfinite(value) else None for name, value in values.items()}
 
 
-def show(settled: Mapping[str, "Settled"], personal: Mapping[str, Any]) -> None:
+def show(settled: Mapping[str, "Settled"], personal: Sequence[Mapping[str, Any]]) -> None:
     """Say from where the references act, and what the personal path gains over the nearest own text."""
     points = ", ".join(f"{name} {found.point.threshold:.3g}" for name, found in settled.items())
     typer.echo(f"confidence from which a reference acts, at the harm allowed on held-back turns: {points}")
-    if personal["relative_gain"] is not None:
-        typer.echo(
-            "personal path: precision {precision:.3f} over {rewrites} rewrites; the nearest own text "
-            "{precision_of_nearest_own:.3f} over as many ({relative_gain:+.1%})".format(**personal)
-        )
+    for row in personal:
+        if row["relative_gain"] is not None:
+            typer.echo(
+                "personal path, confidence {least_confidence} or more: precision {precision:.3f} over {rewrites} "
+                "rewrites; the nearest own text {precision_of_nearest_own:.3f} over as many ({relative_gain:+.1%}); "
+                "harm {harm:.4f} and {harm_of_nearest_own:.4f}".format(**row)
+            )

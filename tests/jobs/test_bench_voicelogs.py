@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,10 @@ def test_every_reference_stands_beside_ours_with_its_curve(
     assert set(report["operating_points"]) == set(FITTED)
     assert report["systems"]["dense retrieval"]["fixed"]["value"] == 1  # four songs: the right one is the nearest
     assert report["curves"]["nothing"] == []
-    assert {"precision", "precision_of_nearest_own", "rewrites"} <= report["personal"].keys()
+    personal = report["personal"]
+    assert [row["least_confidence"] for row in personal] == sorted(row["least_confidence"] for row in personal)
+    assert all(late["rewrites"] <= early["rewrites"] for early, late in pairwise(personal))
+    assert personal[0]["precision"] == 1
     assert (tmp_path / "q.png").stat().st_size > 1000
     shown = capsys.readouterr().out
     assert all(name in shown for name in rows)
