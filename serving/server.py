@@ -107,9 +107,11 @@ class Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain; a second signal ends the grace."""
+        """Drain; Ctrl-C again ends the grace, and once more the wait for answers."""
         if self._service.draining and sig == signal.SIGINT:
-            super().handle_exit(sig, frame)
+            # not uvicorn's own: it raises the signal again at the end, which would leave the workers running for ever
+            self.force_exit = self.should_exit
+            self.should_exit = True
             return
         if self._service.draining:
             return
