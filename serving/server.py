@@ -212,7 +212,14 @@ def _listening(config: ServeConfig) -> Iterator[socket.socket]:
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((config.host, config.port))
+        try:
+            listener.bind((config.host, config.port))
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"cannot listen; got --host {config.host} --port {config.port} ({error.strerror}); expected an address "
+                "of this machine and a free port; does another service run there? --port 0 takes any that is free",
+            ) from error
         listener.set_inheritable(True)
         yield listener
 
