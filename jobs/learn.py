@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.base import BASE
+from jobs.progress import quiet
 from jobs.threads import default_threads
 from rewrite.guards import Guards
 
@@ -63,15 +64,19 @@ def learn(
     ] = None,
 ) -> None:
     """Train the generator, build the tries, calibrate the decision, and pack a bundle."""
+    from jobs.progress import teller
+
     guards = Guards(allowed=tuple(allow_intent or ()))
-    bundle_id = run(
-        mined, out, LearnConfig(steps, None if model == "none" else model, harm, seed, threads, guards=guards)
-    )
+    config = LearnConfig(steps, None if model == "none" else model, harm, seed, threads, guards=guards)
+    bundle_id = run(mined, out, config, teller())
     typer.echo(f"bundle {bundle_id} written to {out}")
 
 
-def run(mined: Path, out: Path, config: LearnConfig) -> str:
+def run(mined: Path, out: Path, config: LearnConfig, say: Callable[[str], None] = quiet) -> str:
     """Learn a bundle; returns its id. Checkpoints lie beside `out` until the bundle is written.
+
+    Args:
+        say: told what is under way, in lines for people.
 
     Raises:
         FileNotFoundError: `mined` is no finished run. FileExistsError: `out` exists. ValueError: too little to learn
@@ -95,6 +100,7 @@ def run(mined: Path, out: Path, config: LearnConfig) -> str:
     torch.set_num_threads(config.threads)
     log = structlog.get_logger("learn")
     log.info("learn starts", mined=str(mined), seed=config.seed, steps=config.steps)
+    say("reading the tables")
     tables, past = read_tables(mined), read_tables(mined / "past")
     turns = read_table(mined, "turns")
     since = datetime.fromisoformat(manifest["holdback_from"])
@@ -107,10 +113,14 @@ def run(mined: Path, out: Path, config: LearnConfig) -> str:
             "mine a longer log, or lower `reprise mine --min-users`"
         )
     checkpoints = out.parent / f".{out.name}.checkpoints"
+    if _model(config) is not None:
+        say(f"training the generator, {config.steps} steps" if config.steps else "loading the generator")
     generator = _generator(turns, since, knowledge, past, config, checkpoints)
+    say("learning what texts mean")
     intents = _intents(_before(turns, since), past, config)
     earlier = Knowledge.from_tables(past)
     ngrams = NgramWeights.fit(earlier.texts).rounded
+    say(f"fitting the decision on the turns held back since {since:%Y-%m-%d}")
     fitted = _fit(turns, since, knowledge, earlier, generator, intents, ngrams, config)
     # as the evidence does, what the bundle knows of intents goes up to the last day
     known_intents = _intents(turns, tables, config)
@@ -134,6 +144,7 @@ def run(mined: Path, out: Path, config: LearnConfig) -> str:
         "figures": fitted.figures,
         "deletion_epoch": 0,
     }
+    say("packing the bundle")
     bundle_id = pack(out, write, facts)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return bundle_id
