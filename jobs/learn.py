@@ -152,20 +152,43 @@ def run(mined: Path, out: Path, config: LearnConfig, say: Callable[[str], None] 
 
 def read_manifest(mined: Path) -> dict[str, Any]:
     """The manifest of a finished mining run that held turns back."""
-    if not (mined / "_SUCCESS").exists():
-        raise FileNotFoundError(
-            f"{mined} is no finished run of `reprise mine`: it has no _SUCCESS; mine first, or check the path"
-        )
+    check_mined(mined)
     manifest: dict[str, Any] = json.loads((mined / "manifest.json").read_text())
     if manifest.get("holdback_from") is None:
         raise ValueError(f"{mined} holds no turns back, so nothing can be calibrated; mine again without --holdback 0")
     return manifest
 
 
+def check_mined(mined: Path) -> None:
+    """Say what was given instead of a finished mining run.
+
+    Raises:
+        FileNotFoundError: it is none.
+    """
+    if (mined / "_SUCCESS").exists():
+        return
+    cause = "it has no _SUCCESS; did its job end?"
+    if mined.is_file():
+        cause = f"it is a file; a log is mined first: `reprise mine {mined} --out MINED`"
+    elif not mined.exists():
+        cause = "nothing is there; a typing slip?"
+    elif (mined / "decision").is_dir():
+        cause = "it is a bundle; were two arguments swapped?"
+    raise FileNotFoundError(f"{mined} is no finished run of `reprise mine`: {cause}")
+
+
 def read_table(folder: Path, name: str) -> "pa.Table":
-    """One of mining's tables."""
+    """One of mining's tables.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
     import pyarrow.parquet as pq
 
+    if not (folder / name).is_dir():
+        raise FileNotFoundError(
+            f"no table {name}; got {folder}; expected the folder that `reprise mine` wrote; a typing slip?"
+        )
     return pq.read_table(folder / name)
 
 

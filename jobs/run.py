@@ -88,12 +88,17 @@ def run(
     from jobs.pipeline.checks import Limits
     from jobs.pipeline.incidents import read_incidents
     from jobs.pipeline.lock import Lock, Locked
+    from jobs.pipeline.mlflow_export import check_installed, export
     from jobs.pipeline.steps import Plan
     from jobs.progress import teller
     from mining.config import MineConfig
 
     check_registry(registry)
     check_memory(memory)
+    if model == "scratch" and not steps:
+        raise ValueError("a generator from random weights needs training: got --steps 0; expected some thousands")
+    if mlflow is not None:
+        check_installed()
     if incidents is not None:
         read_incidents(incidents)
     plan = Plan(
@@ -118,8 +123,6 @@ def run(
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(LOCKED) from error
     if mlflow is not None:
-        from jobs.pipeline.mlflow_export import export
-
         export(report, registry / "runs" / report["run"], mlflow)
     typer.echo(f"run {report['run']}: {report['verdict']}; report {registry / 'runs' / report['run'] / 'report.html'}")
     for why in report["failing"]:

@@ -96,8 +96,13 @@ def check_kind(folder: Path) -> None:
     """Refuse a folder that another command wrote, by what is found in it at once.
 
     Raises:
-        BundleError: a mining run, or a registry.
+        BundleError: nothing is there, or a file, a mining run, or a registry.
     """
+    if not folder.is_dir():
+        what = "it is a file" if folder.exists() else "nothing is there"
+        raise BundleError(
+            f"{folder} is not a bundle: {what}; expected a folder that `reprise learn` wrote; a typing slip?"
+        )
     if (folder / "_SUCCESS").is_file():
         raise BundleError(
             f"{folder} is not a bundle but a run of `reprise mine`; `reprise learn {folder} --out BUNDLE` makes one"

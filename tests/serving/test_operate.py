@@ -58,6 +58,15 @@ def test_serving_a_registry_that_is_not_there_says_what_will_happen(
             "mined is not a bundle but a run of `reprise mine`; `reprise learn mined --out",
         ),
         (["serve", "--bundle", "reg"], "reg is not a bundle but a registry; name one of its bundles, reg/bundles/ID"),
+        (["explain", "x", "--bundle", "file"], "file is not a bundle: it is a file"),
+        (["explain", "x", "--bundle", "gone"], "gone is not a bundle: nothing is there"),
+        (["rewrite", "file", "--bundle", "mined", "--out", "o"], "mined is not a bundle but a run of `reprise mine`"),
+        (["rewrite", "file", "--bundle", "mined", "--out", "reg"], "--out is a folder; got reg"),
+        (["learn", "learned", "--out", "o"], "learned is no finished run of `reprise mine`: it is a bundle; were two"),
+        (["learn", "file", "--out", "o"], "a log is mined first: `reprise mine file --out MINED`"),
+        (["experiment", "report", "learned", "--registry", "reg"], "no table turns; got learned; expected the folder"),
+        (["run", "file", "--registry", "reg", "--model", "scratch"], "a generator from random weights needs training"),
+        (["run", "file", "--registry", "reg", "--mlflow", "http://m"], "--mlflow needs the package mlflow"),
         (["serve", "--bundle", "."], "no bundle; got . without manifest.json"),
         (["explain", "x", "--bundle", "mined"], "mined is not a bundle but a run of `reprise mine`"),
         (["serve", "--registry", "file"], "--registry is a file; got file"),
@@ -72,6 +81,7 @@ def test_what_is_not_there_is_refused_by_name(
     (tmp_path / "file").touch()
     (tmp_path / "reg" / "bundles").mkdir(parents=True)
     (tmp_path / "mined").mkdir()
+    (tmp_path / "learned" / "decision").mkdir(parents=True)
     for name in ("manifest.json", "_SUCCESS"):
         (tmp_path / "mined" / name).write_text("{}")
     monkeypatch.setattr("serving.server.run", lambda *_: None)
