@@ -157,13 +157,29 @@ def open_registry(root: Path) -> "Registry":
     """The registry at `root`.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is none. ValueError: something else is there.
     """
     from rewrite.registry import Registry
 
+    check_registry(root)
     if not root.is_dir():
         raise FileNotFoundError(f"no registry; got {root}; expected the folder given to `reprise run`; a typing slip?")
     return Registry(root)
+
+
+def check_registry(root: Path) -> None:
+    """Refuse what can never become a registry, where one that is not there yet is no error.
+
+    Raises:
+        ValueError: a file, or the folder of something else.
+    """
+    if root.is_file():
+        raise ValueError(
+            f"--registry is a file; got {root}; expected a folder, as `reprise run` makes it; a typing slip?"
+        )
+    if (root / "manifest.json").is_file():
+        what = "a run of `reprise mine`" if (root / "_SUCCESS").is_file() else "a single bundle, which goes by --bundle"
+        raise ValueError(f"--registry is no registry; got {root}, {what}; expected the folder given to `reprise run`")
 
 
 def _bundles(registry: "Registry") -> list[tuple[Path, list[str]]]:

@@ -3,6 +3,7 @@
 Job modules import nothing heavy at import, so that `reprise --help` answers at once.
 """
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -131,8 +132,21 @@ def _explain(error: Exception) -> None:
         typer.echo(f"error: {type(error).__name__}: {_sentence(error)}; run with --debug for the traceback", err=True)
 
 
+_CAUSES = {
+    errno.ENOENT: "expected a file or folder that exists; a typing slip?",
+    errno.ENOTDIR: "expected a folder; is a file in its place, or above it?",
+    errno.EEXIST: "expected a folder, or a name that is free; is a file in its place?",
+    errno.EISDIR: "expected a file, and this is a folder",
+    errno.EACCES: "expected one that this user may read and write",
+    errno.ENOSPC: "is the disk full?",
+}
+"""What was expected where the operating system names no more than a file."""
+
+
 def _sentence(error: Any) -> str:
     """One line of text; the operating system's errors name their file."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}; got {error.filename}" if error.filename else error.strerror
+        if not error.filename:
+            return error.strerror
+        return "; ".join(filter(None, [error.strerror, f"got {error.filename}", _CAUSES.get(error.errno or 0)]))
     return " ".join(str(error).split()) or type(error).__name__

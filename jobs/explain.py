@@ -47,6 +47,9 @@ def in_words(decision: "Decision") -> str:
 
     fails = f"chance that it fails as it is: {decision.p_fail:.2f}"
     why = REASONS.get(decision.reason, decision.reason)
+    held = next((c for c in decision.candidates if c.barrier.reason), None)
+    if decision.reason == "guarded" and held is not None:
+        why = f"{why}, {held.text!r}: {in_need(held.barrier)}"
     if decision.text is None:
         return f"leave it alone: {why} ({fails})"
     sure = f"chance that the rewrite is right: {decision.confidence:.2f}"
@@ -86,7 +89,10 @@ def _print_grounds(rewriter: "Rewriter", query: str, candidate: "Candidate") -> 
 def in_need(barrier: "Barrier") -> str:
     """What a guard asks for, as a line."""
     if isinf(barrier.p_right):
-        return f"{barrier.reason}: never, unless its intent is allowed"
+        return (
+            "sensitive intent (a call, a purchase, a deletion…): never, unless the NLU read that intent already, or "
+            "`reprise learn --allow-intent` names it"
+        )
     if barrier.p_right:
         return f"{barrier.reason} changed: must be right with a chance of at least {barrier.p_right:.2f}"
     return f"{barrier.reason}: another intent, needs {barrier.gain:.2f} more gain"

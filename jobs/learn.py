@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.base import BASE
+from jobs.progress import quiet
 from jobs.threads import default_threads
 from rewrite.guards import Guards
 
@@ -64,15 +65,19 @@ def learn(
     ] = None,
 ) -> None:
     """Train the generator, build the tries, calibrate the decision, and pack a bundle."""
+    from jobs.progress import teller
+
     guards = Guards(allowed=tuple(allow_intent or ()))
-    bundle_id = run(
-        mined, out, LearnConfig(steps, None if model == "none" else model, harm, seed, threads, guards=guards)
-    )
+    config = LearnConfig(steps, None if model == "none" else model, harm, seed, threads, guards=guards)
+    bundle_id = run(mined, out, config, teller())
     typer.echo(f"bundle {bundle_id} written to {out}")
 
 
-def run(mined: Path, out: Path, config: LearnConfig) -> str:
+def run(mined: Path, out: Path, config: LearnConfig, say: Callable[[str], None] = quiet) -> str:
     """Learn a bundle; returns its id. Checkpoints lie beside `out` until the bundle is written.
+
+    Args:
+        say: told what is under way, in lines for people.
 
     Raises:
         FileNotFoundError: `mined` is no finished run. FileExistsError: `out` exists. ValueError: too little to learn
@@ -90,6 +95,7 @@ def run(mined: Path, out: Path, config: LearnConfig) -> str:
         raise FileExistsError(
             f"{out} exists already and bundles are never changed in place; choose another --out or remove it"
         )
+    say("reading the tables")
     history = History.read(mined)
     torch.set_num_threads(config.threads)
     log = structlog.get_logger("learn")
@@ -101,8 +107,12 @@ def run(mined: Path, out: Path, config: LearnConfig) -> str:
             "mine a longer log, or lower `reprise mine --min-users`"
         )
     checkpoints = out.parent / f".{out.name}.checkpoints"
+    if _model(config) is not None:
+        say(f"training the generator, {config.steps} steps" if config.steps else "loading the generator")
     generator = _generator(history, knowledge, config, checkpoints)
+    say("learning what texts mean")
     scorer = scorer_then(history, generator, config.seed)
+    say(f"fitting the decision on the turns held back since {history.since:%Y-%m-%d}")
     fitted = fit_decision(history, knowledge, scorer, config)
     # as the evidence does, what the bundle knows of intents goes up to the last day
     known_intents = _intents(history.turns, history.tables, config.seed)
@@ -126,6 +136,7 @@ def run(mined: Path, out: Path, config: LearnConfig) -> str:
         "figures": fitted.figures,
         "deletion_epoch": 0,
     }
+    say("packing the bundle")
     bundle_id = pack(out, write, facts)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return bundle_id
@@ -187,20 +198,43 @@ def scorer_then(history: History, generator: "Generator | None", seed: int) -> "
 
 def read_manifest(mined: Path) -> dict[str, Any]:
     """The manifest of a finished mining run that held turns back."""
-    if not (mined / "_SUCCESS").exists():
-        raise FileNotFoundError(
-            f"{mined} is no finished run of `reprise mine`: it has no _SUCCESS; mine first, or check the path"
-        )
+    check_mined(mined)
     manifest: dict[str, Any] = json.loads((mined / "manifest.json").read_text())
     if manifest.get("holdback_from") is None:
         raise ValueError(f"{mined} holds no turns back, so nothing can be calibrated; mine again without --holdback 0")
     return manifest
 
 
+def check_mined(mined: Path) -> None:
+    """Say what was given instead of a finished mining run.
+
+    Raises:
+        FileNotFoundError: it is none.
+    """
+    if (mined / "_SUCCESS").exists():
+        return
+    cause = "it has no _SUCCESS; did its job end?"
+    if mined.is_file():
+        cause = f"it is a file; a log is mined first: `reprise mine {mined} --out MINED`"
+    elif not mined.exists():
+        cause = "nothing is there; a typing slip?"
+    elif (mined / "decision").is_dir():
+        cause = "it is a bundle; were two arguments swapped?"
+    raise FileNotFoundError(f"{mined} is no finished run of `reprise mine`: {cause}")
+
+
 def read_table(folder: Path, name: str) -> "pa.Table":
-    """One of mining's tables."""
+    """One of mining's tables.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
     import pyarrow.parquet as pq
 
+    if not (folder / name).is_dir():
+        raise FileNotFoundError(
+            f"no table {name}; got {folder}; expected the folder that `reprise mine` wrote; a typing slip?"
+        )
     return pq.read_table(folder / name)
 
 

@@ -43,17 +43,46 @@ def parquet_files(paths: list[Path]) -> list[Path] | None:
 
 
 def check_formats(path: Path) -> None:
-    """Refuse what is neither parquet nor named as JSON lines, in a folder, too.
+    """Refuse what is neither parquet nor JSON lines by its name and its first lines, in a folder, too.
 
     Raises:
-        ValueError: such a file.
+        ValueError: such a file, or there is no line at all.
     """
-    for file in expand(path):
+    files = expand(path)
+    found = [_has_lines(file) for file in files if is_json(file)]
+    if len(found) == len(files) and not any(found):
+        raise ValueError(f"{path}: empty; expected JSON lines, one turn each; did its export fail?")
+    for file in files:
         if not is_json(file) and _begins(file) != _MAGIC:
             raise ValueError(
                 f"{file}: cannot be read as parquet: it does not begin as such; expected parquet, or "
                 f"JSON lines named {', '.join(_JSON[:3])} (or those with .gz), and nothing else in a folder of logs"
             )
+
+
+def _has_lines(file: Path) -> bool:
+    """Whether a file of JSON lines holds any.
+
+    Raises:
+        ValueError: none of its first lines is an object, so it is another format.
+    """
+    try:
+        head = list(islice(_lines(file), HEAD))
+    except (OSError, EOFError, zlib.error) as error:
+        cause = "cut off, or not what its name says?"
+        raise ValueError(f"{file}: cannot be read ({error}); expected JSON lines; {cause}") from error
+    if head and not any(_is_object(line) for line in head):
+        is_array = head[0].lstrip().startswith(b"[")
+        cause = "is it one array? `jq -c '.[]'` makes lines of it" if is_array else "another format?"
+        raise ValueError(f"{file}: not JSON lines; got {head[0].strip()[:40]!r}; expected one object a line; {cause}")
+    return bool(head)
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 def _begins(file: Path) -> bytes:

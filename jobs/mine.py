@@ -1,8 +1,8 @@
 """`reprise mine`: logs in, tables and stores out."""
 
 import hashlib
+import re
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +12,9 @@ import typer
 
 if TYPE_CHECKING:
     from mining.config import MineConfig
+
+LEAST_MEMORY = 512 * 2**20
+"""Of the Java heap, bytes; Spark refuses to start with less than some 450 MiB."""
 
 VERSION = 1
 """Of the tables' layout; part of what makes a finished run the same run."""
@@ -39,10 +42,11 @@ def mine(
     states: Annotated[str, typer.Option(help="States of the Markov chain: text, or reading (the NLU's).")] = "text",
     shards: Annotated[int, typer.Option(help="Shards of the personal store.")] = 16,
     memory: Annotated[str, typer.Option(help="Java heap of a local Spark.")] = "4g",
-    cores: Annotated[int, typer.Option(help="Cores of a local Spark; 0: all.")] = 0,
+    cores: Annotated[int, typer.Option(min=0, help="Cores of a local Spark; 0: all.")] = 0,
     overwrite: Annotated[bool, typer.Option(help="Replace a finished run of other inputs or settings.")] = False,
 ) -> None:
     """Mine interaction logs on Spark into tables and utterance stores."""
+    from jobs.progress import teller
     from mining.config import MineConfig
 
     config = MineConfig(
@@ -54,14 +58,10 @@ def mine(
         holdback=holdback,
         personal_shards=shards,
         states=states,
-        scrub=tuple(sorted(filter(None, scrub.split(",")))),
+        scrub=_kinds_of(scrub),
     )
     guard, models = Guard.read(names, user_key, forget), Models.read(kinds, defects)
-    started = time.monotonic()
-
-    def say(message: str) -> None:
-        typer.echo(f"{time.monotonic() - started:6.1f} s  {message}", err=True)
-
+    say = teller()
     how: dict[str, Any] = {
         "guard": guard,
         "models": models,
@@ -71,6 +71,16 @@ def mine(
     }
     for line in run(logs, out, config, say=say, **how):
         typer.echo(line)
+
+
+def _kinds_of(scrub: str) -> tuple[str, ...]:
+    from mining.config import SCRUBS
+
+    wanted = sorted({kind.strip() for kind in scrub.split(",")} - {""})
+    if unknown := [kind for kind in wanted if kind not in SCRUBS]:
+        hint = "names go by --names FILE" if set(unknown) & {"name", "names"} else "a typing slip?"
+        raise ValueError(f"cannot take that out; got --scrub {scrub}; expected some of {', '.join(SCRUBS)}; {hint}")
+    return tuple(wanted)
 
 
 @dataclass(frozen=True)
@@ -168,12 +178,15 @@ def _bytes(path: Path | None) -> bytes:
     if path is None:
         return b""
     if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+        raise ValueError(f"{path}: no such file; expected the file that the command names; a typing slip?")
     return path.read_bytes().strip()
 
 
 def _lines(path: Path | None) -> tuple[str, ...]:
-    lines = _bytes(path).decode("utf-8").splitlines()
+    try:
+        lines = _bytes(path).decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: no text in UTF-8 ({error}); expected one entry a line; another file?") from error
     return tuple(sorted({line.strip() for line in lines if line.strip()}))
 
 
@@ -201,6 +214,7 @@ def run(
     from jobs.rundir import complete, manifest_of, published, write_json
 
     check_logs(logs)
+    check_memory(memory)
     inputs = fingerprints(logs)
     models = models or Models.read()
     config = models.applied_to(guard.applied_to(config))
@@ -233,6 +247,20 @@ def check_logs(logs: list[Path]) -> None:
         names = columns(path)
         if names is not None:
             check_columns(names, str(path))
+
+
+def check_memory(memory: str) -> None:
+    """Say what is wrong with `--memory` before Java does, in words of its own.
+
+    Raises:
+        ValueError: not an amount as Java takes it, or less than Spark starts with.
+    """
+    found = re.fullmatch(r"(\d+)([kmgt])", memory.lower())
+    bytes_of = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+    if found is None or int(found[1]) * bytes_of[found[2]] < LEAST_MEMORY:
+        raise ValueError(
+            f"no amount of memory; got --memory {memory}; expected 512m or more, as 4g; is the unit missing?"
+        )
 
 
 def fingerprints(logs: list[Path]) -> list[dict[str, Any]]:

@@ -12,6 +12,20 @@ LINE_EVERY_S = 10.0
 """Plain lines appear at most this often, and once at the end."""
 
 
+def teller(stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> Callable[[str], None]:
+    """Says what is under way: one plain line each, on stderr, with the seconds since this was called."""
+    started = clock()
+
+    def say(message: str) -> None:
+        print(f"{clock() - started:6.1f} s  {message}", file=stream or sys.stderr, flush=True)
+
+    return say
+
+
+def quiet(message: str) -> None:
+    """Says nothing."""
+
+
 class Advance(Protocol):
     """Told of work done: `count` more units, and a short note such as a loss."""
 

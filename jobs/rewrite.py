@@ -41,7 +41,11 @@ def run(turns: Path, bundle: Path, out: Path, threads: int = 1, workers: int = 1
     """
     from jobs.progress import progress
     from jobs.turns import read_log, turns_of
+    from rewrite.bundle import check_kind
 
+    if out.is_dir():
+        raise ValueError(f"--out is a folder; got {out}; expected a parquet file to write; a name left out?")
+    check_kind(bundle)
     logged = turns_of(read_log(turns))
     chunks = [logged[start : start + CHUNK] for start in range(0, len(logged), CHUNK)]
     made: list[Decision] = []

@@ -1,9 +1,11 @@
 """`reprise run`: one turn of the loop, to be called by cron, Kubernetes or Airflow as often as wanted."""
 
+import json
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -71,7 +73,7 @@ def run(
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = default_threads(),
     memory: Annotated[str, typer.Option(help="Java heap of a local Spark.")] = "4g",
-    cores: Annotated[int, typer.Option(help="Cores of a local Spark; 0: all.")] = 0,
+    cores: Annotated[int, typer.Option(min=0, help="Cores of a local Spark; 0: all.")] = 0,
     keep_runs: Annotated[int, typer.Option(min=1, help="Ended runs to keep.")] = 14,
     keep_bundles: Annotated[int, typer.Option(min=1, help="Bundles to keep, besides those in use.")] = 7,
     stale_s: Annotated[
@@ -86,12 +88,25 @@ def run(
     Exit codes: 0 published or nothing new, 1 a fault, 2 bad input or settings, 3 a gate failed and nothing was
     published, 4 another run is under way.
     """
+    from jobs.bundles import check_registry
     from jobs.learn import LearnConfig
+    from jobs.mine import check_logs, check_memory
     from jobs.pipeline.checks import Limits
+    from jobs.pipeline.incidents import read_incidents
     from jobs.pipeline.lock import Lock, Locked
+    from jobs.pipeline.mlflow_export import check_installed, export
     from jobs.pipeline.steps import Plan
+    from jobs.progress import teller
     from mining.config import MineConfig
 
+    check_registry(registry)
+    check_memory(memory)
+    if model == "scratch" and not steps:
+        raise ValueError("a generator from random weights needs training: got --steps 0; expected some thousands")
+    if mlflow is not None:
+        check_installed()
+    if incidents is not None:
+        read_incidents(incidents)
     plan = Plan(
         tuple(logs),
         MineConfig(min_users=min_users),
@@ -104,20 +119,20 @@ def run(
         memory=memory,
         cores=cores or None,
         nlu=_nlu(registry, nlu, nlu_train, nlu_held_out, nlu_text, threads),
+        say=teller(),
     )
     try:
         with Lock(registry / "run.lock", stale_s).held() as lock:
+            check_logs(logs)
             report = run_loop(plan, registry, release, Keep(keep_runs, keep_bundles), lock)
     except Locked as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(LOCKED) from error
     if mlflow is not None:
-        from jobs.pipeline.mlflow_export import export
-
         export(report, registry / "runs" / report["run"], mlflow)
     typer.echo(f"run {report['run']}: {report['verdict']}; report {registry / 'runs' / report['run'] / 'report.html'}")
     for why in report["failing"]:
-        typer.echo(f"  {why}", err=True)
+        typer.echo(f"  gate failed, {why}", err=True)
     if report["failing"]:
         raise typer.Exit(GATE_FAILED)
 
@@ -131,13 +146,15 @@ def _orders(registry: Path, state: Path | None, blocked: Path | None, forget: Pa
     texts = {normalise(line) for line in _lines(blocked)}
     users, epoch, exposures = set(_lines(forget)), 0, None
     if state is not None:
-        from serving.tombstones import TombstoneLog
+        _check_state(state, registry)
+        if state.is_dir():
+            from serving.tombstones import TombstoneLog
 
-        hidden = TombstoneLog(state).hidden
-        texts |= set(hidden.blocked)
-        users |= set(hidden.users)
-        epoch = hidden.epoch
-        exposures = state / "exposures" if (state / "exposures").is_dir() else None
+            hidden = TombstoneLog(state).hidden
+            texts |= set(hidden.blocked)
+            users |= set(hidden.users)
+            epoch = hidden.epoch
+            exposures = state / "exposures" if (state / "exposures").is_dir() else None
     return {
         "blocked": tuple(sorted(texts - {""})),
         "forgotten": tuple(sorted(users)),
@@ -146,6 +163,35 @@ def _orders(registry: Path, state: Path | None, blocked: Path | None, forget: Pa
         "epoch": epoch,
         "exposures": exposures,
     }
+
+
+def _check_state(state: Path, registry: Path) -> None:
+    """Before the service has run its folder may be missing, but not once a bundle was made by its orders.
+
+    Raises:
+        ValueError: it is a file, or it is gone and with it orders that the champion was made by.
+    """
+    from rewrite.registry import Registry
+
+    if state.is_file():
+        raise ValueError(
+            f"--state is a file; got {state}; expected the folder given to `reprise serve`; a typing slip?"
+        )
+    if state.is_dir():
+        return
+    reg = Registry(registry)
+    if reg.resolve("champion") is not None:
+        epoch = json.loads((reg.path("champion") / "manifest.json").read_text(encoding="utf-8")).get("deletion_epoch")
+        if epoch:
+            raise ValueError(
+                f"no state folder; got {state}; expected one with the {epoch} orders that the champion was made by: "
+                "without them forgotten users and blocked texts would come back; a typing slip?"
+            )
+    typer.echo(
+        f"{state}: no such folder; this run knows of no exposures, forgotten users or blocked texts of a service; "
+        f"`reprise serve --state {state}` makes it; a typing slip?",
+        err=True,
+    )
 
 
 def _nlu(
@@ -199,6 +245,7 @@ def run_loop(
     run_id = _id(plan, of, release)
     record = Record(root / "runs" / run_id)
     if (ended := record.report()) is not None:
+        plan.say("nothing new: the same logs, orders and settings ended in this run before")
         return ended
     pinned = {"champion": registry.resolve("champion"), "nlu": None if plan.nlu is None else str(plan.nlu.model)}
     begun = record.begin({"run": run_id, **pinned, "release": str(release)})
@@ -213,14 +260,19 @@ def run_loop(
             if lock is not None:
                 lock.check()
             record.note("step", step=step.name, key=key)
+            plan.say(f"{step.name}: begins")
 
-        done = run_steps(of(replace(plan, champion=champion), run_id), root / "steps", before)
+        done = run_steps(of(replace(plan, champion=champion), run_id), root / "steps", before, partial(_say_done, plan))
         if lock is not None:
             lock.check()
         report = _publish(registry, record, begun, release, done)
     retire(root, keep.runs, done)
     registry.retire(keep.bundles, by=f"run {run_id}")
     return report
+
+
+def _say_done(plan: "Plan", done: "Done") -> None:
+    plan.say(f"{done.name}: " + ("done by an earlier run" if done.skipped else f"done in {done.seconds:.0f} s"))
 
 
 def _id(plan: "Plan", of: "Callable[[Plan, str], list[Step]]", release: Release) -> str:

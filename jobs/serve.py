@@ -36,6 +36,8 @@ def serve(
     trace: Annotated[bool, typer.Option("--trace", help="Send OpenTelemetry spans, if it is installed.")] = False,
 ) -> None:
     """Serve rewrites over HTTP."""
+    from jobs.bundles import check_registry
+    from rewrite.bundle import check_kind
     from serving.config import ServeConfig
     from serving.cores import cores
     from serving.page.routes import router
@@ -51,6 +53,14 @@ def serve(
 
     if bundle is not None and not bundle.is_dir():
         raise ValueError(f"no bundle; got {bundle}; expected a folder that `reprise learn` wrote; a typing slip?")
+    if bundle is not None:
+        check_kind(bundle)
+        if not (bundle / "manifest.json").is_file():
+            raise ValueError(
+                f"no bundle; got {bundle} without manifest.json; expected a folder that `reprise learn` wrote"
+            )
+    if registry is not None:
+        check_registry(registry)
     if registry is not None and not registry.is_dir():
         typer.echo(
             f"{registry}: no such registry yet; every turn is left alone until it has a champion, which is then "

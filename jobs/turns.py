@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 import pyarrow.parquet as pq
 
+from jobs.log_files import check_formats
 from rewrite.text import normalise
 from rewrite.turn import Reading, Turn
 
@@ -42,6 +43,7 @@ def read_log(path: Path) -> pa.Table:
         raise FileNotFoundError(
             f"no log at {path}; expected a parquet or JSON-lines file or a folder of parquet; is the path right?"
         )
+    check_formats(path)
     try:
         table = _read(path)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:

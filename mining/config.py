@@ -4,6 +4,8 @@ import dataclasses
 from dataclasses import dataclass
 
 STATES = ("text", "reading")
+SCRUBS = ("email", "number")
+"""What can be taken out of texts by its form; names are listed in a file."""
 
 
 @dataclass(frozen=True)

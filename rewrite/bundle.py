@@ -63,6 +63,7 @@ def verify(folder: Path) -> dict[str, Any]:
     Raises:
         BundleError: no manifest, another format, or a file missing, altered or too many.
     """
+    check_kind(folder)
     try:
         manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
         files: dict[str, Any] = dict(manifest["files"])
@@ -89,6 +90,28 @@ def verify(folder: Path) -> dict[str, Any]:
                 f"{described['sha256'][:12]}…; it was altered or damaged after it was written, take the bundle anew"
             )
     return manifest
+
+
+def check_kind(folder: Path) -> None:
+    """Refuse a folder that another command wrote, by what is found in it at once.
+
+    Raises:
+        BundleError: nothing is there, or a file, a mining run, or a registry.
+    """
+    if not folder.is_dir():
+        what = "it is a file" if folder.exists() else "nothing is there"
+        raise BundleError(
+            f"{folder} is not a bundle: {what}; expected a folder that `reprise learn` wrote; a typing slip?"
+        )
+    if (folder / "_SUCCESS").is_file():
+        raise BundleError(
+            f"{folder} is not a bundle but a run of `reprise mine`; `reprise learn {folder} --out BUNDLE` makes one"
+        )
+    if (folder / "bundles").is_dir():
+        raise BundleError(
+            f"{folder} is not a bundle but a registry; name one of its bundles, {folder / 'bundles'}/ID "
+            f"(`reprise bundles list --registry {folder}`), or serve it with --registry"
+        )
 
 
 def load(folder: Path) -> "Rewriter":

@@ -29,7 +29,13 @@ def create_app(service: Service, keyring: Keyring, page: APIRouter | None = None
         page: what is served at `/` besides the API, if anything: an operator's page.
     """
     app = FastAPI(
-        title="Reprise", version=API_VERSION, description=DESCRIPTION, responses={}, docs_url=None, redoc_url=None
+        title="Reprise",
+        version=API_VERSION,
+        description=DESCRIPTION,
+        responses={},
+        openapi_url=None,  # FastAPI's own route for it is counted by no route; reference.py has one that is
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.service = service
     app.state.keyring = keyring
@@ -64,20 +70,26 @@ def needs(keyring: Keyring, role: str) -> Callable[[Request], Awaitable[None]]:
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
         secret = secret.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
         if keyring.name_of(secret, role) is None:
-            raise Problem("unauthorized", f"this needs a key for {role!r}", {"WWW-Authenticate": "Bearer"})
+            how = "send it as `Authorization: Bearer KEY`; `reprise serve-key` makes one"
+            raise Problem("unauthorized", f"this needs a key for {role!r}; {how}", {"WWW-Authenticate": "Bearer"})
 
     return check
 
 
-async def _invalid(_: Request, error: Exception) -> Response:
+async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return problems.response(problems.of_validation(error.errors()), request_id.get())
+    found = problems.of_validation(error.errors(), _says_json(request.headers.get("content-type", "")))
+    return problems.response(found, request_id.get())
+
+
+def _says_json(content_type: str) -> bool:
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 async def _refused(_: Request, error: Exception) -> Response:
-    problem = error if isinstance(error, Problem) else problems.of_status(getattr(error, "status_code", 400))
-    if not isinstance(error, Problem):
-        problem.headers = dict(getattr(error, "headers", None) or {})
+    assert isinstance(error, HTTPException)
+    problem = error if isinstance(error, Problem) else problems.of_status(error.status_code, error.headers or {})
     return problems.response(problem, request_id.get())
 
 

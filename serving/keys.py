@@ -37,6 +37,10 @@ class Keyring:
         self._stamp: tuple[int, ...] | None = None
         self._keys: tuple[Key, ...] = ()
         if path is not None:
+            if not path.is_file():
+                raise FileNotFoundError(
+                    f"no file of keys; got {path}; expected one that `reprise serve-key` wrote; a typing slip?"
+                )
             self._stamp = _stamp(path)
             self._keys = read_keys(path)
 

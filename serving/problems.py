@@ -45,24 +45,43 @@ def response(problem: Problem, request_id: str) -> Response:
     return Response(content, problem.status, problem.headers, "application/problem+json")
 
 
-def of_validation(errors: Iterable[Mapping[str, Any]]) -> Problem:
-    """What is wrong with the fields of a request: where and what, each once, never the value."""
+def of_validation(errors: Iterable[Mapping[str, Any]], says_json: bool = True) -> Problem:
+    """What is wrong with the fields of a request: where and what, each once, never the value.
+
+    Args:
+        says_json: whether the request's Content-Type is of JSON; the body of any other is not looked into.
+    """
     errors = list(errors)
+    if not says_json and any(tuple(e.get("loc", ())) == ("body",) for e in errors):
+        return Problem("bad-request", "the body is not said to be JSON; send it with `Content-Type: application/json`")
     if any(e.get("type") == "json_invalid" for e in errors):
-        return Problem("bad-request", "the body is no JSON")
+        return Problem("bad-request", "the body is no JSON; expected one object in UTF-8; were quotes lost in a shell?")
     known = dict.fromkeys((tuple(_place(p) for p in e.get("loc", ())), _what(e)) for e in errors)
     found = [{"at": list(place), "problem": what} for place, what in known]
     return Problem("invalid", "some fields are not valid; see errors", errors=found[:20])
 
 
+_PLAINLY = {
+    "extra_forbidden": "there is no such field; /docs lists those of every route",
+    "missing": "this is missing",
+    "model_attributes_type": "expected a JSON object",
+    "model_type": "expected a JSON object",
+    "dict_type": "expected a JSON object",
+}
+
+
 def _what(error: Mapping[str, Any]) -> str:
-    return "there is no such field" if error.get("type") == "extra_forbidden" else str(error.get("msg", ""))[:200]
+    return _PLAINLY.get(str(error.get("type")), str(error.get("msg", ""))[:200])
 
 
-def of_status(status: int) -> Problem:
-    """The problem that stands for a bare status of the framework."""
+def of_status(status: int, headers: Mapping[str, str]) -> Problem:
+    """The problem that stands for a bare status of the framework, with its headers."""
     kind = next((k for k, (of, _) in KINDS.items() if of == status), "bad-request")
-    return Problem(kind, KINDS[kind][1])
+    hints = {
+        "not-found": "no such route; `POST /v1/rewrite` decides a turn; /docs lists every route",
+        "method-not-allowed": f"this route takes {headers.get('Allow', 'another method')}; /docs lists every route",
+    }
+    return Problem(kind, hints.get(kind, KINDS[kind][1]), headers)
 
 
 def _place(part: Any) -> str | int:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from serving.problems import KINDS
@@ -22,6 +22,12 @@ def reference(request: Request) -> HTMLResponse:
     description = request.app.openapi()
     html = _template.render(title=description["info"]["title"], operations=list(operations(description)), kinds=KINDS)
     return HTMLResponse(html, headers={"Content-Security-Policy": "default-src 'none'; style-src 'self'"})
+
+
+@router.get("/openapi.json")
+def openapi(request: Request) -> JSONResponse:
+    """The API described for programs."""
+    return JSONResponse(request.app.openapi())
 
 
 def operations(description: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -59,9 +59,12 @@ async def rewrite_batch(body: BatchRequest, request: Request) -> Response:
     summary="Say what became of a turn",
 )
 async def feedback(body: FeedbackRequest, request: Request) -> Response:
-    """Recorded beside the decisions, and joined to them when the log is next mined."""
+    """Recorded beside the decisions, and joined to them when the log is next mined.
+
+    An id is not looked up: one that no decision has is recorded, too, and joins nothing.
+    """
     if body.request_id is None and body.interaction_id is None:
-        raise Problem("invalid", "name the turn by request_id or interaction_id")
+        raise Problem("invalid", "name the turn: `request_id` of the rewrite's answer, or your own `interaction_id`")
     if not service_of(request).feedback(body.model_dump(exclude_none=True)):
         raise Problem("unavailable", "the feedback could not be recorded")
     return _json({"recorded": True, "request_id": request_id.get()}, 202)

@@ -107,9 +107,11 @@ class Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain; a second signal ends the grace."""
+        """Drain; Ctrl-C again ends the grace, and once more the wait for answers."""
         if self._service.draining and sig == signal.SIGINT:
-            super().handle_exit(sig, frame)
+            # not uvicorn's own: it raises the signal again at the end, which would leave the workers running for ever
+            self.force_exit = self.should_exit
+            self.should_exit = True
             return
         if self._service.draining:
             return
@@ -210,7 +212,14 @@ def _listening(config: ServeConfig) -> Iterator[socket.socket]:
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((config.host, config.port))
+        try:
+            listener.bind((config.host, config.port))
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"cannot listen; got --host {config.host} --port {config.port} ({error.strerror}); expected an address "
+                "of this machine and a free port; does another service run there? --port 0 takes any that is free",
+            ) from error
         listener.set_inheritable(True)
         yield listener
 

@@ -15,8 +15,12 @@ def state_folder(folder: Path) -> Iterator[None]:
     """Hold the folder, which is made if it is not there; the hold falls with the process.
 
     Raises:
-        StateInUse: another process holds it.
+        StateInUse: another process holds it. ValueError: it is a file.
     """
+    if folder.is_file():
+        raise ValueError(
+            f"--state is a file; got {folder}; expected a folder for the service's records; a typing slip?"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         try:

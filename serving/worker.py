@@ -111,9 +111,14 @@ class Worker:
             elif isinstance(item, Hidden):
                 self._hide(item)
             elif isinstance(item, Drop):
-                with self._changing:  # a load may end at this very moment
-                    self._engines = {name: engine for name, engine in self._engines.items() if name in item.keep}
-                release_memory(gc.collect if self._sweeper is None else settle)
+                self._drop(item)
+
+    def _drop(self, drop: Drop) -> None:
+        with self._changing:  # a load may end at this very moment
+            kept = {name: engine for name, engine in self._engines.items() if name in drop.keep}
+            closes, self._engines = len(kept) < len(self._engines), kept
+        if closes:  # giving memory back takes a quarter of a second, in which the first turn after a load would wait
+            release_memory(gc.collect if self._sweeper is None else settle)
 
     def _hide(self, hidden: Hidden) -> None:
         self._hidden = hidden

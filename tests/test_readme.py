@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import create_autospec
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -26,6 +27,13 @@ def command_lines() -> list[str]:
     """Every line after a `$ ` in the console blocks, without its comment."""
     lines = [line for block in blocks(README, "console") for line in block.splitlines()]
     return [line[2:].split("  #")[0].strip() for line in lines if line.startswith("$ ")]
+
+
+def test_the_request_that_is_explained_is_one_of_the_demo_that_its_user_had_to_say_again() -> None:
+    (line,) = (shlex.split(line) for line in command_lines() if line.startswith("reprise explain"))
+    wanted = [("utterance", "=", line[2]), ("user_id", "=", line[line.index("--user") + 1])]
+    logs = pq.read_table(ROOT / "jobs" / "demo" / "logs.parquet", columns=["interaction_id"], filters=wanted)
+    assert logs.num_rows >= 3
 
 
 def inline_commands() -> list[str]:

@@ -2,20 +2,24 @@
 
 from collections.abc import Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 
-def export(report: Mapping[str, Any], folder: Path, server: str) -> None:
-    """Log a run's gate values as metrics and its reports as artifacts.
+def check_installed() -> None:
+    """Look for the package without importing it, before hours of work.
 
     Raises:
-        ValueError: the package is not installed.
+        ValueError: it is not there.
     """
-    try:
-        mlflow = import_module("mlflow")
-    except ModuleNotFoundError as error:
-        raise ValueError("--mlflow needs the package mlflow; got none; install mlflow or mlflow-skinny") from error
+    if find_spec("mlflow") is None:
+        raise ValueError("--mlflow needs the package mlflow; got none; install mlflow or mlflow-skinny")
+
+
+def export(report: Mapping[str, Any], folder: Path, server: str) -> None:
+    """Log a run's gate values as metrics and its reports as artifacts."""
+    mlflow = import_module("mlflow")
     mlflow.set_tracking_uri(server)
     mlflow.set_experiment("reprise")
     with mlflow.start_run(run_name=report["run"]):

@@ -65,13 +65,16 @@ def digest(content: object) -> str:
 
 
 def run_steps(
-    steps: Sequence[Step], root: Path, before: Callable[[Step, str], None] = lambda step, key: None
+    steps: Sequence[Step],
+    root: Path,
+    before: Callable[[Step, str], None] = lambda step, key: None,
+    after: Callable[[Done], None] = lambda done: None,
 ) -> list[Done]:
     """Run those steps that are not finished, in their order, and return all of them.
 
     Args:
         root: holds one folder per finished step, `<name>-<key>`.
-        before: called before each step with it and its key; may raise to stop.
+        before: called before each step with it and its key; may raise to stop. after: with what each one came to.
     """
     keys: dict[str, str] = {}
     done: list[Done] = []
@@ -79,6 +82,7 @@ def run_steps(
         keys[step.name] = key_of(step, keys)
         before(step, keys[step.name])
         done.append(_run(step, keys, root, {d.name: d.folder for d in done}))
+        after(done[-1])
     return done
 
 

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.pipeline import checks
 from jobs.pipeline.nlu import NluPlan, nlu_steps
 from jobs.pipeline.step import Paths, Step, digest
+from jobs.progress import quiet
 from jobs.rundir import write_json
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Plan:
         condemned: bundles that were rolled back: what they did is no measure for another.
         prove: publish only what the exposure log, where it tells of enough users, proves better than the champion.
         nlu: what selection and retraining need; None leaves the NLU alone.
+        say: told what is under way, in lines for people; decides nothing.
     """
 
     logs: tuple[Path, ...]
@@ -52,6 +54,7 @@ class Plan:
     memory: str = "4g"
     cores: int | None = None
     nlu: NluPlan | None = None
+    say: Callable[[str], None] = quiet
 
 
 def steps_of(plan: Plan, run_id: str) -> list[Step]:
@@ -115,8 +118,14 @@ class Mine:
         named = [Path(entry["path"]) for entry in read(needs["import"] / "inputs.json")["logs"]]
         logs = [joined] if joined.exists() else named
         guard = Guard(forgotten=self.plan.forgotten)
-        mine.run(logs, folder / "mined", self.plan.mining, guard=guard, memory=self.plan.memory, cores=self.plan.cores)
+        plan, out = self.plan, folder / "mined"
+        told = mine.run(logs, out, plan.mining, guard=guard, memory=plan.memory, cores=plan.cores, say=self._say)
+        for line in told:
+            self._say(line.removeprefix(f"{out}: "))
         _stop_spark()
+
+    def _say(self, message: str) -> None:
+        self.plan.say(f"mine: {message}")
 
 
 def _stop_spark() -> None:
@@ -141,7 +150,7 @@ class Learn:
         out, plan = scratch / "bundle", self.plan
         if not out.exists():
             mined = take_out(needs["mine"] / "mined", scratch / "mined", set(plan.blocked), set(plan.withdrawn))
-            learn.run(mined, out, plan.learning)
+            learn.run(mined, out, plan.learning, lambda message: plan.say(f"learn: {message}"))
         shutil.copytree(out, folder / "bundle")
 
 

@@ -119,7 +119,9 @@ def test_the_operating_systems_errors_name_their_file(
 ) -> None:
     fail_with(PermissionError(13, "Permission denied", "/locked"), monkeypatch)
     assert call("evaluate", "t", "--truth", "x") == 2
-    assert capsys.readouterr().err == "error: Permission denied; got /locked\n"
+    assert capsys.readouterr().err == (
+        "error: Permission denied; got /locked; expected one that this user may read and write\n"
+    )
 
 
 @pytest.mark.parametrize("line", [["nonsense"], ["evaluate", "--nope"], ["evaluate"]])

@@ -1,6 +1,7 @@
 """What `reprise explain` prints of one decision."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,6 +53,16 @@ def test_a_rewrite_is_shown_with_scores_path_and_evidence(
     assert "  evidence  users 4, success rate 0.968" in out
 
 
+def test_a_sensitive_intent_that_is_held_back_is_told_in_the_decision(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    barred = replace(FOUND, text="call mum", barrier=Barrier("sensitive", math.inf))
+    out = shown(monkeypatch, capsys, Decision(None, None, 0.1, "guarded", 0.9, (FOUND, barred)), "cold mum")
+    told = next(line for line in out.splitlines() if line.startswith("decision"))
+    assert "a guard holds back what would have been chosen, 'call mum': sensitive intent (a call, a purchase" in told
+    assert "`reprise learn --allow-intent`" in told
+
+
 def test_a_turn_left_alone_says_why(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     out = shown(monkeypatch, capsys, Decision(None, None, 0.98, "no_candidate", 0.02), "stop")
     assert "leave it alone: no text in force comes near (chance that it fails as it is: 0.02)" in out
@@ -75,6 +86,8 @@ def test_every_reason_is_spelled_out() -> None:
 
 
 def test_what_a_guard_asks_for_is_said() -> None:
-    assert in_need(Barrier("sensitive", math.inf)) == "sensitive: never, unless its intent is allowed"
+    assert in_need(Barrier("sensitive", math.inf)).startswith(
+        "sensitive intent (a call, a purchase, a deletion…): never"
+    )
     assert in_need(Barrier("number", 0.7)) == "number changed: must be right with a chance of at least 0.70"
     assert in_need(Barrier("flip", 0.0, 0.02)) == "flip: another intent, needs 0.02 more gain"

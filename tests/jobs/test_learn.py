@@ -1,10 +1,12 @@
 """Learning a bundle from mined tables, and deciding a file of turns with it."""
 
+import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.cli import command
 from jobs.learn import LearnConfig, run
 from jobs.rewrite import run as rewrite
 from rewrite.bundle import BundleError, verify
@@ -46,6 +48,17 @@ def test_learning_twice_with_one_seed_gives_one_bundle(mined: Path, start: Path,
 
 def test_nothing_but_the_bundle_is_left(bundle: Path) -> None:
     assert [p.name for p in bundle.parent.iterdir()] == ["first"]
+
+
+def test_each_phase_is_said_on_stderr_and_stdout_keeps_its_one_line(
+    mined: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command()(["learn", str(mined), "--out", str(tmp_path / "b"), "--harm", "1"], standalone_mode=False)
+    found = capsys.readouterr()
+    phases = ("reading the tables", "learning what texts mean", "fitting the decision", "packing the bundle")
+    told = [line for line in found.err.splitlines() if re.match(r" *\d+\.\d s  ", line)]
+    assert [any(phase in line for line in told) for phase in phases] == [True] * 4
+    assert found.out == f"bundle {verify(tmp_path / 'b')['id']} written to {tmp_path / 'b'}\n"
 
 
 def test_the_manifest_says_what_was_learned_from_what(bundle: Path) -> None:

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from jobs import progress as module
-from jobs.progress import progress, track
+from jobs.progress import progress, teller, track
 
 
 class Terminal(io.StringIO):
@@ -28,6 +28,14 @@ def test_long_work_says_something_meanwhile(monkeypatch: pytest.MonkeyPatch) -> 
         advance()
         advance(2)
     assert [line.split()[1] for line in stream.getvalue().splitlines()] == ["1/3", "3/3", "3/3"]
+
+
+def test_what_is_under_way_is_said_with_the_seconds_since_the_beginning() -> None:
+    stream, times = io.StringIO(), iter([100.0, 100.04, 141.0])
+    say = teller(stream, lambda: next(times))
+    say("mine: begins")
+    say("mine: done in 41 s")
+    assert stream.getvalue().splitlines() == ["   0.0 s  mine: begins", "  41.0 s  mine: done in 41 s"]
 
 
 def test_an_unknown_total_is_left_out() -> None:

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import mine
+from jobs.cli import command
 from jobs.log_files import columns
-from mining.config import MineConfig
+from mining.config import SCRUBS, MineConfig
 
 GOOD = {"interaction_id": "a", "user_id": "u", "timestamp": "2026-01-05T10:00:00Z", "utterance": "play a"}
 LACKING = {name: value for name, value in GOOD.items() if name not in ("user_id", "utterance")} | {"note": "x"}
@@ -53,6 +54,68 @@ def test_what_cannot_be_read_or_is_empty_is_left_to_whoever_reads_all_of_it(tmp_
     for name in ("torn.parquet", "empty.jsonl", "torn.json.gz"):
         assert columns(tmp_path / name) is None
     assert columns(lines(tmp_path / "torn.jsonl")) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "empty; expected JSON lines"),
+        (b"\n \n", "empty; expected JSON lines"),
+        (b"user_id,utterance\nu,play a\n", r"not JSON lines; got b'user_id,utterance'; .* another format\?"),
+        (b'[{"user_id": "u"}]\n', ".* is it one array"),
+        (b"PAR1\x00\x01", "not JSON lines"),
+    ],
+)
+def test_json_lines_that_are_none_are_named_before_spark_starts(
+    content: bytes, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "log.jsonl").write_bytes(content)
+    monkeypatch.setattr(mine, "_mine", lambda *_: pytest.fail("Spark would have been started"))
+    with pytest.raises(ValueError, match=f"log.jsonl: {sentence}"):
+        mine.run([tmp_path / "log.jsonl"], tmp_path / "out", MineConfig())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_compressed_file_that_is_none_is_named_before_spark_starts(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl.gz").write_text(json.dumps(GOOD))
+    with pytest.raises(ValueError, match=r"log.jsonl.gz: cannot be read \(Not a gzipped file.*not what its name says"):
+        mine.check_logs([tmp_path])
+
+
+def test_an_empty_file_beside_others_is_an_hour_without_turns(tmp_path: Path) -> None:
+    (tmp_path / "09.jsonl").touch()
+    lines(tmp_path / "10.jsonl", GOOD)
+    mine.check_logs([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (["--scrub", "emails"], r"cannot take that out; got --scrub emails; expected some of email, number; a typing"),
+        (["--scrub", "email, names"], r"names go by --names FILE"),
+        (["--memory", "4"], r"no amount of memory; got --memory 4; expected 512m or more"),
+        (["--memory", "4gb"], r"no amount of memory"),
+        (["--memory", "100m"], r"no amount of memory"),
+        (["--names", "nowhere"], "nowhere: no such file"),
+        (["--user-key", "short"], "short: the key has 5 bytes"),
+    ],
+)
+def test_settings_of_privacy_and_memory_are_checked_before_spark_starts(
+    settings: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "short").write_text("12345")
+    lines(tmp_path / "log.jsonl", GOOD)
+    monkeypatch.setattr(mine, "_mine", lambda *_: pytest.fail("Spark would have been started"))
+    with pytest.raises(ValueError, match=sentence):
+        command()(["mine", "log.jsonl", "--out", "out", *settings], standalone_mode=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_can_be_scrubbed_is_what_mining_has_patterns_for() -> None:
+    from mining.privacy import SCRUBBERS
+
+    assert tuple(SCRUBBERS) == SCRUBS
 
 
 @pytest.mark.parametrize("name", ["a.csv", "folder/README.md", "a.parquet"])

@@ -105,10 +105,50 @@ def test_what_is_not_valid_gets_a_problem_that_repeats_nothing(running: Running,
 def test_an_unknown_field_is_named_once_and_plainly(running: Running) -> None:
     found = running.client.post("/v1/rewrite", json={"utterance": "x", "wizard": 1, "gnome": 2})
     assert found.text.count("wizard") == found.text.count("gnome") == 1
-    plainly = "there is no such field"
+    plainly = "there is no such field; /docs lists those of every route"
     assert found.json()["errors"] == [{"at": ["body", name], "problem": plainly} for name in ("wizard", "gnome")]
     twice = of_validation([{"type": "extra_forbidden", "loc": ("body", "wizard"), "msg": "no"}] * 2)
     assert twice.more["errors"] == [{"at": ["body", "wizard"], "problem": plainly}]
+
+
+@pytest.mark.parametrize("kind", [None, "application/x-www-form-urlencoded", "text/plain"])
+def test_a_body_that_is_not_said_to_be_json_is_told_which_header_to_send(running: Running, kind: str | None) -> None:
+    headers = {"content-type": kind} if kind else {}
+    for path in ("/v1/rewrite", "/v1/rewrite:batch", "/v1/feedback"):
+        for body in (b'{"utterance": "x"}', b""):
+            found = running.client.post(path, content=body, headers=headers)
+            assert (found.status_code, found.json()["type"]) == (400, "/docs/problems#bad-request")
+            assert "send it with `Content-Type: application/json`" in found.json()["detail"]
+
+
+def test_a_body_that_is_no_object_is_told_so_in_plain_words(running: Running) -> None:
+    for body, said in [(b"[]", "expected a JSON object"), (b"", "this is missing")]:
+        found = running.client.post("/v1/rewrite", content=body, headers={"content-type": "application/json"})
+        assert found.json()["errors"] == [{"at": ["body"], "problem": said}]
+    torn = running.client.post("/v1/rewrite", content=b"{utterance: x}", headers={"content-type": "application/json"})
+    assert "the body is no JSON; expected one object" in torn.json()["detail"]
+
+
+def test_a_wrong_address_or_method_is_told_what_there_is(running: Running) -> None:
+    assert "/docs lists every route" in running.client.get("/v1/rewrit").json()["detail"]
+    wrong = running.client.get("/v1/rewrite")
+    assert wrong.json()["detail"] == "this route takes POST; /docs lists every route"
+    assert wrong.headers["allow"] == "POST"
+    assert "Authorization: Bearer KEY" in running.client.post("/admin/reload").json()["detail"]
+
+
+def test_a_turn_that_feedback_does_not_name_is_asked_for_by_its_fields(running: Running) -> None:
+    unnamed = running.client.post("/v1/feedback", json={"status": "ok"}).json()["detail"]
+    assert "`request_id` of the rewrite's answer, or your own `interaction_id`" in unnamed
+    wrong = running.client.post("/v1/feedback", json={"id": "r1"}).json()["errors"]
+    assert wrong == [{"at": ["body", "id"], "problem": "there is no such field; /docs lists those of every route"}]
+
+
+def test_every_route_is_counted_by_its_own_name(running: Running) -> None:
+    for path in ("/openapi.json", "/docs", "/info"):
+        assert running.client.get(path).status_code == 200
+        assert f'method="GET",route="{path}",status="200"' in running.client.get("/metrics").text
+    assert 'route="unmatched",status="200"' not in running.client.get("/metrics").text
 
 
 def test_errors_of_every_kind_are_problems(running: Running) -> None:

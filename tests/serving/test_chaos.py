@@ -131,6 +131,16 @@ def test_a_kill_under_load_loses_no_record_of_what_was_answered_and_no_order(tmp
         assert again.ask("play alien bridges").json()["rewrite"] == "play ancient bridges"
 
 
+def test_a_second_ctrl_c_ends_the_grace_and_the_workers(tmp_path: Path) -> None:
+    with target(tmp_path, SLOW, grace_s=60) as running:
+        workers = running.children()
+        running.process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait(20) == 0
+        assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+
+
 def test_a_drain_fails_no_request_in_flight(tmp_path: Path) -> None:
     with target(tmp_path, SLOW, grace_s=0.5) as running:
         flying: list[Any] = []

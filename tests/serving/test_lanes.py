@@ -206,6 +206,18 @@ def test_a_bundle_that_is_not_open_fails_its_jobs_and_no_other(desk: Desk) -> No
     assert desk.ask("a", first=7)[0].failure == GONE
 
 
+def test_memory_is_given_back_only_where_a_bundle_is_closed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a quarter of a second: after the first load, nothing is closed, and the first turn does not wait."""
+    released: list[object] = []
+    monkeypatch.setattr("serving.worker.release_memory", released.append)
+    desk.worker.give(Drop(frozenset({"b1"})))
+    assert desk.ask("a")[0].text == "A"
+    assert not released
+    desk.worker.give(Drop(frozenset()))
+    assert desk.ask("a", first=2)[0].failure == GONE
+    assert len(released) == 1
+
+
 def test_orders_are_in_force_for_the_jobs_given_after_them(desk: Desk) -> None:
     desk.worker.give(Hidden({}, frozenset({"A"}), 1))
     assert desk.ask("a")[0].text is None

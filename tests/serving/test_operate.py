@@ -1,6 +1,8 @@
 """The operator's levers, and what the service does when its disk or its bundle is bad."""
 
 import logging
+import re
+import socket
 import threading
 import time
 from pathlib import Path
@@ -12,7 +14,7 @@ import structlog
 from typer.testing import CliRunner
 
 from jobs import logs
-from jobs.cli import app
+from jobs.cli import app, main
 from rewrite.registry import Registry
 from rewrite.turn import Turn
 from serving.config import ServeConfig
@@ -51,16 +53,64 @@ def test_serving_a_registry_that_is_not_there_says_what_will_happen(
         (["serve", "--registry", ".", "--device", "gpu"], "no such device; got 'gpu'; expected auto, cpu or cuda"),
         (["experiment", "watch", "log.parquet", "--registry", "nowhere"], "no registry; got nowhere"),
         (["mine", "log.parquet", "--out", "mined", "--kinds", "nonsense"], "no model of follow-ups; got nonsense"),
+        (
+            ["serve", "--bundle", "mined"],
+            "mined is not a bundle but a run of `reprise mine`; `reprise learn mined --out",
+        ),
+        (["serve", "--bundle", "reg"], "reg is not a bundle but a registry; name one of its bundles, reg/bundles/ID"),
+        (["explain", "x", "--bundle", "file"], "file is not a bundle: it is a file"),
+        (["explain", "x", "--bundle", "gone"], "gone is not a bundle: nothing is there"),
+        (["rewrite", "file", "--bundle", "mined", "--out", "o"], "mined is not a bundle but a run of `reprise mine`"),
+        (["rewrite", "file", "--bundle", "mined", "--out", "reg"], "--out is a folder; got reg"),
+        (["learn", "learned", "--out", "o"], "learned is no finished run of `reprise mine`: it is a bundle; were two"),
+        (["learn", "file", "--out", "o"], "a log is mined first: `reprise mine file --out MINED`"),
+        (["experiment", "report", "learned", "--registry", "reg"], "no table turns; got learned; expected the folder"),
+        (["run", "file", "--registry", "reg", "--model", "scratch"], "a generator from random weights needs training"),
+        (["run", "file", "--registry", "reg", "--mlflow", "http://m"], "--mlflow needs the package mlflow"),
+        (["serve", "--bundle", "."], "no bundle; got . without manifest.json"),
+        (["explain", "x", "--bundle", "mined"], "mined is not a bundle but a run of `reprise mine`"),
+        (["serve", "--registry", "file"], "--registry is a file; got file"),
+        (["serve", "--registry", "mined"], "--registry is no registry; got mined, a run of `reprise mine`"),
+        (["bundles", "list", "--registry", "mined"], "--registry is no registry; got mined, a run of `reprise mine`"),
     ],
 )
 def test_what_is_not_there_is_refused_by_name(
     command: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "reg" / "bundles").mkdir(parents=True)
+    (tmp_path / "mined").mkdir()
+    (tmp_path / "learned" / "decision").mkdir(parents=True)
+    for name in ("manifest.json", "_SUCCESS"):
+        (tmp_path / "mined" / name).write_text("{}")
     monkeypatch.setattr("serving.server.run", lambda *_: None)
     found = CliRunner().invoke(app, command)
     assert found.exit_code != 0
     assert sentence in str(found.exception)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({}, r"cannot listen; got --host 127.0.0.1 --port \d+ \(Address already in use\); .* --port 0 takes any"),
+        ({"keys": Path("nowhere")}, "no file of keys; got nowhere; expected one that `reprise serve-key` wrote"),
+        ({"state": Path(__file__)}, r"--state is a file; got .*test_operate.py; expected a folder"),
+    ],
+)
+def test_what_serving_cannot_begin_with_is_one_sentence_and_exit_code_2(
+    settings: dict[str, Path], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        given = {"registry": tmp_path, "state": tmp_path / "state", "port": taken.getsockname()[1], **settings}
+        line = [word for name, value in given.items() for word in (f"--{name}", str(value))]
+        with pytest.raises(SystemExit) as ended:
+            main(["serve", *line])
+    assert ended.value.code == 2
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert re.search(sentence, told)
 
 
 def test_a_key_is_needed_where_keys_are_set_and_each_opens_its_own_routes(admin: Admin, tmp_path: Path) -> None:

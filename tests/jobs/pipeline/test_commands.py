@@ -117,10 +117,11 @@ def test_a_run_stopped_by_a_gate_has_its_own_exit_code(
 ) -> None:
     report = toy.run(tmp_path / "reg", harm=0.5)
     monkeypatch.setattr(run_job, "run_loop", lambda *_: report)
+    monkeypatch.setattr("jobs.mine.check_logs", lambda _: None)
     with pytest.raises(typer.Exit) as ended:
         run_job.run(**arguments(tmp_path))
     assert ended.value.exit_code == run_job.GATE_FAILED
-    assert "harm is 0.5" in capsys.readouterr().err
+    assert "gate failed, quality: harm is 0.5" in capsys.readouterr().err
 
 
 def test_the_services_orders_reach_the_plan(tmp_path: Path) -> None:
@@ -135,6 +136,39 @@ def test_the_services_orders_reach_the_plan(tmp_path: Path) -> None:
     assert found["forgotten"] == ("u1",)
     assert found["epoch"] == 2
     assert found["exposures"] is None
+
+
+def test_a_state_folder_that_is_not_there_is_told_and_not_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = run_job._orders(tmp_path / "reg", tmp_path / "stat", None, None)
+    assert (found["epoch"], found["exposures"]) == (0, None)
+    told = capsys.readouterr().err
+    assert f"{tmp_path / 'stat'}: no such folder; this run knows of no exposures, forgotten users or blocked" in told
+    assert len(told.splitlines()) == 1
+    assert not (tmp_path / "stat").exists()
+
+
+def test_a_state_folder_is_missed_once_a_champion_was_made_by_its_orders(tmp_path: Path, registry: Registry) -> None:
+    facts = {"deletion_epoch": 2}
+    registry.promote(registry.publish(bundle(tmp_path / "c", [PAIR], ["stop", "play ancient"], **facts)))
+    with pytest.raises(ValueError, match=r"no state folder; got .*stat; expected one with the 2 orders"):
+        run_job._orders(tmp_path / "reg", tmp_path / "stat", None, None)
+    (tmp_path / "stat").touch()
+    with pytest.raises(ValueError, match="--state is a file"):
+        run_job._orders(tmp_path / "reg", tmp_path / "stat", None, None)
+
+
+def test_what_would_stop_a_run_after_mining_stops_it_before(tmp_path: Path) -> None:
+    (tmp_path / "incidents").write_text("{}")
+    with pytest.raises(ValueError, match="is no incident"):
+        run_job.run(**arguments(tmp_path), incidents=tmp_path / "incidents")
+    with pytest.raises(ValueError, match="no amount of memory; got --memory 4gigs"):
+        run_job.run(**arguments(tmp_path), memory="4gigs")
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="--registry is a file"):
+        run_job.run([tmp_path], tmp_path / "file")
+    assert not (tmp_path / "reg").exists()
 
 
 def test_missing_logs_are_bad_input(tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs.pipeline.record import Record, records
-from jobs.run import Keep, Release
+from jobs.run import Keep, Release, run_loop
 from jobs.rundir import files_of
 from rewrite.registry import Registry
 from tests.jobs.pipeline import toy
@@ -38,6 +39,24 @@ def test_a_run_publishes_promotes_and_reports(tmp_path: Path, monkeypatch: pytes
     assert registry.resolve("champion") == report["bundle"]
     assert [step["name"] for step in report["steps"]] == ["import", "mine", "learn", "evaluate", "gate", "seal"]
     assert report["bundle"] in (tmp_path / "runs" / report["run"] / "report.html").read_text()
+
+
+def test_every_step_is_told_with_its_time_and_whether_it_was_done_before(tmp_path: Path) -> None:
+    told: list[str] = []
+    run_loop(replace(toy.plan("a"), say=told.append), tmp_path, steps=toy.steps_of)
+    names = ("import", "mine", "learn", "evaluate", "gate", "seal")
+    assert told == [line for name in names for line in (f"{name}: begins", f"{name}: done in 0 s")]
+    told.clear()
+    run_loop(replace(toy.plan("a", harm=0.0015), say=told.append), tmp_path, steps=toy.steps_of)
+    assert told[:4] == [
+        "import: begins",
+        "import: done by an earlier run",
+        "mine: begins",
+        "mine: done by an earlier run",
+    ]
+    told.clear()
+    run_loop(replace(toy.plan("a"), say=told.append), tmp_path, steps=toy.steps_of)
+    assert told == ["nothing new: the same logs, orders and settings ended in this run before"]
 
 
 def test_the_same_inputs_again_do_nothing(tmp_path: Path) -> None:
