@@ -79,7 +79,7 @@ def test_a_bundle_without_a_generator_decides_too(mined: Path, tmp_path: Path) -
 
 
 def test_an_unfinished_run_of_mining_is_refused(start: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no _SUCCESS"):
+    with pytest.raises(FileNotFoundError, match="nothing is there"):
         run(tmp_path / "nothing", tmp_path / "out", config(start))
     unfinished = write_mined(tmp_path / "mined", turn_rows(users=2))
     (unfinished / "_SUCCESS").unlink()
