@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Set
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -48,26 +49,30 @@ def offpolicy(
 def judge_bundle(
     mined: Path, bundle: Path, champion: Path | None = None, without: Set[str] = frozenset()
 ) -> dict[str, Any]:
-    """`judge` on held-back days of the run that the bundle was learned from, none of which it has seen.
+    """`judge` on the held-back days of the run that the bundle was learned from, and as `champion` the same against the
+    champion, on days that it has not seen either; None where there are none, or no champion.
 
     A bundle knows how the turns that it learned from ended: on those it would always seem to gain. So both decide with
-    what was known before these days, the bundle by trees that have not seen the user; and of the days only those
-    count that came after the champion was learned.
+    what was known before the held-back days, the bundle by trees that have not seen the user.
 
     Raises:
-        NothingExposed: Reprise was not asked on these days.
+        NothingExposed: Reprise was not asked on the held-back days.
     """
+    from jobs.counterfactual.exposures import NothingExposed
     from jobs.hindsight import in_hindsight, with_evidence_of
     from jobs.learn import History
     from rewrite.bundle import verify
 
     history = History.read(mined)
     challenger, since = in_hindsight(history, bundle), history.since
-    if champion is None:
-        return judge(mined, challenger, None, since, without)
-    learned_until = datetime.fromisoformat(verify(champion)["data_window"]["last"])
-    other = with_evidence_of(challenger.scorer, champion)
-    return judge(mined, challenger, other, max(since, learned_until), without)
+    found = judge(mined, challenger, None, since, without)
+    found["champion"] = None
+    if champion is not None:
+        learned_until = datetime.fromisoformat(verify(champion)["data_window"]["last"])
+        other = with_evidence_of(challenger.scorer, champion)
+        with suppress(NothingExposed):
+            found["champion"] = judge(mined, challenger, other, max(since, learned_until), without)
+    return found
 
 
 def judge(
@@ -77,7 +82,7 @@ def judge(
     since: datetime | None = None,
     without: Set[str] = frozenset(),
 ) -> dict[str, Any]:
-    """Values, gains, support and a verdict, as plain values.
+    """Values, gains and support, as plain values.
 
     Args:
         champion: what the challenger is compared with; None for what served.
@@ -106,11 +111,6 @@ def judge(
         "support": {name: _plain(value) for name, value in asdict(supported).items()},
         "enough_users": supported.effective_users >= LEAST_USERS,
         "enough_held_out": exposed.users_held_out >= LEAST_USERS,
-        "release": bool(
-            gains[JUDGED_BY].low > 0
-            and supported.supported >= LEAST_SUPPORTED
-            and supported.effective_users >= LEAST_USERS
-        ),
     }
 
 
@@ -136,8 +136,21 @@ def print_result(result: dict[str, Any]) -> None:
         f"supported {s['supported']:.1%} of what there was to decide, mean weight {s['mean_weight']:.3f} (1 where all "
         f"is supported), effective sample size {s['effective_sample_size']:.0f} turns, {s['effective_users']:.0f} users"
     )
-    verdict = "release: the gain is above zero beyond doubt" if result["release"] else "no release: not proven better"
-    typer.echo(f"{verdict} ({JUDGED_BY}, at least {LEAST_SUPPORTED:.0%} supported, {LEAST_USERS:.0f} users)")
+    late = result["champion"]
+    if late is not None:
+        typer.echo(f"{late['turns']} turns since the champion was learned, both with the evidence of before:")
+        for name in late["gains"]:
+            typer.echo(f"{name:14s} gain over the champion {_shown(late['gains'][name], sign=True)}")
+    typer.echo(_verdict(result))
+
+
+def _verdict(result: dict[str, Any]) -> str:
+    from jobs.pipeline.checks import offpolicy_gates
+    from jobs.pipeline.gate import failing
+
+    gates = offpolicy_gates(result, prove=False)
+    why = [f"{gate.name} {gate.verdict}" for gate in gates if gate.verdict != "pass"]
+    return f"{'no release' if failing(gates) else 'release'}{': ' if why else ''}{', '.join(why)}"
 
 
 def _shown(interval: dict[str, float | None], sign: bool = False) -> str:

@@ -116,24 +116,27 @@ def offpolicy_gates(found: Mapping[str, Any] | None, prove: bool) -> list[Gate]:
     than the champion.
 
     Args:
-        found: as `jobs.offpolicy.judge` gives it; None without exposures.
+        found: as `jobs.offpolicy.judge_bundle` gives it; None without exposures.
         prove: it must be proven better than the champion.
     """
-    few = f"fewer than {LEAST_USERS:.0f} users"
-    name = f"gain over the champion off policy, {'lower' if prove else 'upper'} end"
-    alone, supported = "gain over no rewrites off policy, lower end", "decisions that the log supports"
-    if found is None or not found["enough_users"]:
-        note = "no exposures on days that are new to both" if found is None else few
-        return [Gate("quality", each, None, 0, "at least", note, optional=True) for each in (alone, name)]
-    note, gain = "doubly robust, 95 % interval over users", found["gains"][JUDGED_BY]
-    over_nothing = found["over_nothing"][JUDGED_BY]["low"] if found["enough_held_out"] else None
+    alone, few = "gain over no rewrites off policy, lower end", f"fewer than {LEAST_USERS:.0f} users"
+    over = f"gain over the champion off policy, {'lower' if prove else 'upper'} end"
+    supported, note = "decisions that the log supports", "doubly robust, 95 % interval over users"
+    if found is None:
+        note = "no exposures on the held-back days"
+        return [Gate("quality", name, None, 0, "at least", note, optional=True) for name in (alone, over, supported)]
+    late, enough = found["champion"], found["enough_held_out"]
+    compared = late is not None and late["enough_users"]
+    over_nothing = found["over_nothing"][JUDGED_BY]["low"] if enough else None
+    gain = late["gains"][JUDGED_BY]["low" if prove else "high"] if compared else None
+    share = found["support"]["supported"] if found["enough_users"] else None
+    # a gain of exactly nothing is not proven: the smallest number above zero is the threshold
     return [
-        # a gain of exactly nothing is not proven: the smallest number above zero is the threshold
+        Gate("quality", alone, over_nothing, 1e-6, "at least", note if enough else f"{few} held out", not enough),
         Gate(
-            "quality", alone, over_nothing, 1e-6, "at least", note if found["enough_held_out"] else few, optional=True
+            "quality", over, gain, 1e-6 if prove else 0, "at least", note if compared else f"{few} since", not compared
         ),
-        Gate("quality", name, gain["low" if prove else "high"], 1e-6 if prove else 0, "at least", note),
-        Gate("quality", supported, found["support"]["supported"], LEAST_SUPPORTED, "at least"),
+        Gate("quality", supported, share, LEAST_SUPPORTED, "at least", few if share is None else "", share is None),
     ]
 
 

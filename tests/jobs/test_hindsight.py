@@ -1,16 +1,22 @@
 """A bundle on the days that were held back: with what was known then, by trees that have not seen the user."""
 
+import shutil
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
+from jobs.counterfactual.exposures import NothingExposed
 from jobs.hindsight import Hindsight, in_hindsight, with_evidence_of
-from jobs.learn import History, LearnConfig, run
+from jobs.learn import History, LearnConfig, read_table, run
+from jobs.offpolicy import judge_bundle
 from rewrite import Rewriter
-from tests.rewrite.world import turn_row, turn_rows, write_mined
+from tests.rewrite.world import SINCE, SONGS, turn_row, turn_rows, write_mined
 
 LATE = "play late hit"
 
@@ -65,3 +71,35 @@ def test_another_bundle_decides_with_the_same_evidence(bundle: Path, then: Hinds
     other = with_evidence_of(then.scorer, bundle)
     assert LATE not in other.scorer.knowledge.known
     assert other.rewrite("play alien bridges", asr_confidence=0.4).text == "play ancient bridges"
+
+
+def test_a_bundle_is_judged_on_the_held_back_days_alone(bundle: Path, tmp_path: Path) -> None:
+    """Every fifth user is held out; what is rewritten goes well, as the log says, and what is left alone fails."""
+    mined = tmp_path / "mined"
+    shutil.copytree(bundle.parent / "mined", mined)
+    turns = read_table(mined, "turns").sort_by("interaction_id")
+    rows = []
+    for user, text in zip(turns["user_id"].to_pylist(), turns["text"].to_pylist(), strict=True):
+        held, found = int(user[1:]) % 5 == 0, {heard: meant for meant, heard in SONGS.items()}.get(text)
+        chance = 1.0 if found is None else 0.2 if held else 0.8
+        rows.append({"text": found, "source": None, "bundle": "b", "propensity": chance, "holdout": held})
+    failed = [
+        p if row["text"] is None or row["holdout"] else 0.03
+        for p, row in zip(turns["defect_probability"].to_pylist(), rows, strict=True)
+    ]
+    column = turns.column_names.index("defect_probability")
+    turns = turns.set_column(column, "defect_probability", pa.array(failed)).append_column("rewrite", pa.array(rows))
+    acted = [
+        text if row["text"] is None or row["holdout"] else row["text"]
+        for text, row in zip(turns["text"].to_pylist(), rows, strict=True)
+    ]
+    turns = turns.append_column("effective_text", pa.array(acted))
+    pq.write_table(turns, mined / "turns" / "part-0.parquet")
+    inside = pc.greater_equal(turns["timestamp"], pa.scalar(SINCE, turns["timestamp"].type)).to_pylist()
+    found = judge_bundle(mined, bundle)
+    assert found["champion"] is None
+    assert found["turns"] == sum(inside)
+    assert found["over_nothing"]["dr"]["low"] > 0.1
+    assert judge_bundle(mined, bundle, champion=bundle)["champion"]["turns"] == sum(inside)
+    with pytest.raises(NothingExposed):
+        judge_bundle(mined, bundle, without={"b"})

@@ -114,8 +114,17 @@ def test_a_gain_over_no_rewrites_must_be_proven_where_enough_are_held_out(prove:
 
 @pytest.mark.parametrize("prove", [True, False])
 def test_few_exposures_judge_nothing(prove: bool) -> None:
-    for found in (None, judged(-0.2, -0.1, supported=0.1, over_nothing=-1.0, users=False)):
-        assert {g.verdict for g in checks.offpolicy_gates(found, prove)} == {"not measured"}
+    for found in (None, judged(-0.2, -0.1, supported=0.1, over_nothing=-1.0, users=False, held_out=False)):
+        assert [g.verdict for g in checks.offpolicy_gates(found, prove)] == ["not measured"] * 3
+
+
+@pytest.mark.parametrize("prove", [True, False])
+def test_without_days_that_are_new_to_the_champion_the_gain_over_no_rewrites_is_judged_all_the_same(
+    prove: bool,
+) -> None:
+    found = {**judged(-0.2, -0.1, over_nothing=-0.1), "champion": None}
+    gates = checks.offpolicy_gates(found, prove)
+    assert [g.verdict for g in gates] == ["fail", "not measured", "pass"]
 
 
 def judged(
@@ -127,13 +136,13 @@ def judged(
     users: bool = True,
     held_out: bool = True,
 ) -> dict[str, Any]:
-    """Of `jobs.offpolicy.judge` what the gates read."""
+    """Of `jobs.offpolicy.judge_bundle` what the gates read."""
     return {
-        "gains": {"dr": {"low": low, "high": high}},
         "over_nothing": {"dr": {"low": over_nothing}},
         "support": {"supported": supported},
         "enough_users": users,
         "enough_held_out": held_out,
+        "champion": {"gains": {"dr": {"low": low, "high": high}}, "enough_users": users},
     }
 
 
