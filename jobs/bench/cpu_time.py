@@ -17,6 +17,17 @@ def cpu_s(pid: int) -> float | None:
     return sum(seconds for process, seconds in used.items() if _descends(process, pid, parents))
 
 
+def stolen_s() -> float | None:
+    """Seconds of all processors together that the host of a virtual machine gave to others while something here was
+    ready to run; None where the system does not tell.
+    """
+    try:
+        line = (PROC / "stat").read_text().splitlines()[0].split()
+    except OSError:
+        return None
+    return int(line[8]) / os.sysconf("SC_CLK_TCK") if line[0] == "cpu" and len(line) > 8 else None
+
+
 def _processes() -> Iterator[tuple[int, int, float]]:
     """Process id, parent's id and CPU seconds of every process."""
     ticks = os.sysconf("SC_CLK_TCK")

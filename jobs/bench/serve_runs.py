@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs.bench.cpu_time import cpu_s
+from jobs.bench.cpu_time import cpu_s, stolen_s
 from jobs.bench.serve_load import Load, summary
 from jobs.bench.serve_mix import Asker, Mix
 
-HEADER = "system     rate  served/s   p50 ms   p99 ms  refused  model   shed  cpu ms"
+HEADER = "system     rate  served/s   p50 ms   p99 ms  refused  model   shed  cpu ms  stolen"
 STARTING_S = 180.0
 
 
@@ -39,21 +39,33 @@ class Settings:
 def rows(wanted: Settings) -> Iterator[dict[str, Any]]:
     """One row for each system and rate, the lowest rate first."""
     for system, rates in (("reprise", wanted.rates), ("generate", wanted.reference_rates)):
-        if not rates:
+        if not rates or (system == "generate" and not (wanted.bundle / "model").is_dir()):
             continue
         with _serving(system, wanted) as (port, pid):
             asker = Asker(wanted.bundle, _mix(wanted), wanted.seed)
             if system == "reprise":  # what was asked before costs the reference as much as what was not
                 asyncio.run(_warmed(port, asker))
             for rate in sorted(set(rates)):
-                before = cpu_s(pid)
+                used, stolen, began = cpu_s(pid), stolen_s(), time.monotonic()
                 row = asyncio.run(_loaded(port, asker, rate, wanted))
-                yield {"system": system, **row, "cpu_ms_per_request": _each_ms(before, cpu_s(pid), row["requests"])}
+                yield {
+                    "system": system,
+                    **row,
+                    "cpu_ms_per_request": _each_ms(used, cpu_s(pid), row["requests"]),
+                    "stolen_share": _share(stolen, stolen_s(), time.monotonic() - began),
+                }
 
 
 def _each_ms(before_s: float | None, after_s: float | None, requests: int) -> float | None:
     """CPU time of the service for one request, served or refused, ms; None where it cannot be read."""
     return None if before_s is None or after_s is None else round(1000 * (after_s - before_s) / requests, 2)
+
+
+def _share(before_s: float | None, after_s: float | None, took_s: float) -> float | None:
+    """Of all processors' time: what the host of a virtual machine gave to others; None where it does not tell."""
+    if before_s is None or after_s is None:
+        return None
+    return round((after_s - before_s) / (took_s * (os.cpu_count() or 1)), 4)
 
 
 def _mix(wanted: Settings) -> Mix:
@@ -129,7 +141,8 @@ def line(row: dict[str, Any]) -> str:
     rate, served = f"{row['rate']:6.1f}", f"{row['served_per_s']:8.1f}"
     cpu = "      -" if row["cpu_ms_per_request"] is None else f"{row['cpu_ms_per_request']:7.2f}"
     shares = f"{row['refused_share']:7.3f} {row['model_share']:6.2f} {row['shed_share']:6.3f}"
-    return f"{row['system']:9} {rate} {served}  {p50} {p99}  {shares} {cpu}"
+    stolen = "      -" if row["stolen_share"] is None else f"{row['stolen_share']:7.3f}"
+    return f"{row['system']:9} {rate} {served}  {p50} {p99}  {shares} {cpu} {stolen}"
 
 
 def machine() -> dict[str, Any]:

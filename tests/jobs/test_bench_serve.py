@@ -103,7 +103,7 @@ def test_the_summary_tells_served_refused_and_failed_apart() -> None:
     assert row["p50_ms"] == pytest.approx(float(np.percentile(range(1, 97), 50)), abs=0.01)
     assert row["model_share"] == 0.0
     assert row["shed_share"] == pytest.approx(1 / 96, abs=1e-4)
-    shown = {**row, "system": "reprise", "cpu_ms_per_request": 1.0}
+    shown = {**row, "system": "reprise", "cpu_ms_per_request": 1.0, "stolen_share": 0.01}
     assert len(serve_runs.line(shown).split()) == len(serve_runs.HEADER.replace(" ms", "").split())
 
 
