@@ -27,14 +27,17 @@ class Hindsight(Rewriter):
 
 
 def in_hindsight(history: History, bundle: Path) -> Hindsight:
-    """The bundle that was learned from `history`: its decision is fitted once more, as it was."""
+    """The bundle learned from `history`: its trees are fitted once more, as they were; thresholds are its own."""
     from rewrite.bundle import verify
     from rewrite.spaces import Knowledge
 
     made = Rewriter.load(bundle)
-    config = LearnConfig(**{**verify(bundle)["config"], "guards": made.decider.guards})
+    config = LearnConfig(**{**verify(bundle).get("config", {}), "guards": made.decider.guards})
     then = scorer_then(history, made.scorer.generator, config.seed)
-    return Hindsight(then, fit_decision(history, Knowledge.from_tables(history.tables), then, config))
+    fitted = fit_decision(history, Knowledge.from_tables(history.tables), then, config)
+    for decider in (fitted.decider, *fitted.unseen.values()):
+        decider.thresholds = made.decider.thresholds
+    return Hindsight(then, fitted)
 
 
 def with_evidence_of(then: Scorer, bundle: Path) -> Rewriter:

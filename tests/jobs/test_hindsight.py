@@ -14,6 +14,7 @@ import pytest
 from jobs.counterfactual.exposures import NothingExposed
 from jobs.hindsight import Hindsight, in_hindsight, with_evidence_of
 from jobs.learn import History, LearnConfig, read_table, run
+from jobs.loop.events import spoil
 from jobs.offpolicy import judge_bundle
 from rewrite import Rewriter
 from tests.rewrite.world import SINCE, SONGS, turn_row, turn_rows, write_mined
@@ -103,3 +104,11 @@ def test_a_bundle_is_judged_on_the_held_back_days_alone(bundle: Path, tmp_path: 
     assert judge_bundle(mined, bundle, champion=bundle)["champion"]["turns"] == sum(inside)
     with pytest.raises(NothingExposed):
         judge_bundle(mined, bundle, without={"b"})
+
+
+def test_a_bundle_that_was_tampered_with_is_judged_as_it_is(bundle: Path, then: Hindsight, tmp_path: Path) -> None:
+    spoil(bundle, tmp_path / "faulty")
+    faulty = in_hindsight(History.read(bundle.parent / "mined"), tmp_path / "faulty")
+    assert faulty.decider.thresholds == Rewriter.load(tmp_path / "faulty").decider.thresholds
+    assert faulty.rewrite("stop", asr_confidence=0.9).text is not None
+    assert then.rewrite("stop", asr_confidence=0.9).text is None
