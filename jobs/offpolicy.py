@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 JUDGED_BY = "dr"
 """The estimator that decides; the others are shown beside it."""
 
-LEAST_SUPPORTED = 0.5
-"""Share of what there was to decide on which the log has to know the bundle's action."""
-
 LEAST_USERS = 30.0
 
 
@@ -145,10 +142,10 @@ def print_result(result: dict[str, Any]) -> None:
 
 
 def _verdict(result: dict[str, Any]) -> str:
-    from jobs.pipeline.checks import offpolicy_gates
+    from jobs.pipeline.checks import Limits, offpolicy_gates
     from jobs.pipeline.gate import failing
 
-    gates = offpolicy_gates(result, prove=False)
+    gates = offpolicy_gates(result, prove=False, least=Limits().supported)
     why = [f"{gate.name} {gate.verdict}" for gate in gates if gate.verdict != "pass"]
     return f"{'no release' if failing(gates) else 'release'}{': ' if why else ''}{', '.join(why)}"
 

@@ -61,9 +61,10 @@ def serve(
             )
     if registry is not None:
         check_registry(registry)
-    if registry is not None and not registry.is_dir():
+    if registry is not None and not (registry / "bundles").is_dir():
+        what = "no registry as yet, but a folder of other things" if registry.is_dir() else "no such registry yet"
         typer.echo(
-            f"{registry}: no such registry yet; every turn is left alone until it has a champion, which is then "
+            f"{registry}: {what}; every turn is left alone until it has a champion, which is then "
             f"served; `reprise run LOGS --registry {registry}` makes one",
             err=True,
         )

@@ -68,7 +68,9 @@ class Registry:
         """
         wanted = self.resolve(name) if name in ALIASES else name
         if wanted is None:
-            raise RegistryError(f"alias {name} is not set in {self.root}; promote a bundle first")
+            raise RegistryError(
+                f"alias {name} is not set in {self.root}; `reprise run` or `reprise bundles promote` sets it"
+            )
         found = [b for b in self.bundles() if b == wanted] or [
             b for b in self.bundles() if wanted and b.startswith(wanted)
         ]

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from jobs.offpolicy import JUDGED_BY, LEAST_SUPPORTED, LEAST_USERS
+from jobs.offpolicy import JUDGED_BY, LEAST_USERS
 from jobs.pipeline.gate import Gate
 from jobs.pipeline.profile import drift, unseen
 
@@ -26,6 +26,7 @@ class Limits:
     harm: float = 0.005
     sure_texts_broken: float = 0.005
     intent_flips: float = 0.002
+    supported: float = 0.5
     latency_p95_ms: float = 250.0
     size_mb: float = 1_000.0
 
@@ -111,13 +112,14 @@ def quality_gates(learned: Mapping[str, float], replayed: Mapping[str, Any], mos
     ]  # fmt: skip
 
 
-def offpolicy_gates(found: Mapping[str, Any] | None, prove: bool) -> list[Gate]:
+def offpolicy_gates(found: Mapping[str, Any] | None, prove: bool, least: float) -> list[Gate]:
     """What the exposure log says, where it tells of enough users: proven better than no rewrites, and not proven worse
     than the champion.
 
     Args:
         found: as `jobs.offpolicy.judge_bundle` gives it; None without exposures.
         prove: it must be proven better than the champion.
+        least: share of what there was to decide on which the log has to know the bundle's decision.
     """
     alone, few = "gain over no rewrites off policy, lower end", f"fewer than {LEAST_USERS:.0f} users"
     over = f"gain over the champion off policy, {'lower' if prove else 'upper'} end"
@@ -130,13 +132,14 @@ def offpolicy_gates(found: Mapping[str, Any] | None, prove: bool) -> list[Gate]:
     over_nothing = found["over_nothing"][JUDGED_BY]["low"] if enough else None
     gain = late["gains"][JUDGED_BY]["low" if prove else "high"] if compared else None
     share = found["support"]["supported"] if found["enough_users"] else None
+    more = "too many new ones to judge by the log: an experiment, or more days, will tell"
     # a gain of exactly nothing is not proven: the smallest number above zero is the threshold
     return [
         Gate("quality", alone, over_nothing, 1e-6, "at least", note if enough else f"{few} held out", not enough),
         Gate(
             "quality", over, gain, 1e-6 if prove else 0, "at least", note if compared else f"{few} since", not compared
         ),
-        Gate("quality", supported, share, LEAST_SUPPORTED, "at least", few if share is None else "", share is None),
+        Gate("quality", supported, share, least, "at least", few if share is None else more, share is None),
     ]
 
 

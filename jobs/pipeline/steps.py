@@ -269,7 +269,7 @@ class GateStep:
         gates = [
             *checks.data_gates(now, before, new_pairs(bundle, champion), limits),
             *checks.quality_gates(learned["figures"], replayed, limits),
-            *checks.offpolicy_gates(replayed["offpolicy"], self.plan.prove),
+            *checks.offpolicy_gates(replayed["offpolicy"], self.plan.prove, limits.supported),
             *checks.safety_gates(replayed, limits),
             *checks.cost_gates(read(needs["evaluate"] / "latency.json")["p95_ms"], size, limits),
         ]

@@ -40,7 +40,7 @@ def all_gates(look: dict[str, Any], evaluation: dict[str, Any], learned: dict[st
     return [
         *checks.data_gates(look, LOOK, 0.1, LIMITS),
         *checks.quality_gates(learned, evaluation, LIMITS),
-        *checks.offpolicy_gates(None, prove=False),
+        *checks.offpolicy_gates(None, prove=False, least=0.5),
         *checks.safety_gates(evaluation, LIMITS),
         *checks.cost_gates(20.0, 10**7, LIMITS),
     ]
@@ -97,25 +97,27 @@ def test_without_a_champion_drift_is_not_measured() -> None:
     (0.01, 0.95, True), (0.0, 0.95, False), (0.01, 0.45, False), (-0.01, 0.95, False),
 ])  # fmt: skip
 def test_a_proof_needs_a_gain_above_zero_and_support(low: float, supported: float, passes: bool) -> None:
-    assert (failing(checks.offpolicy_gates(judged(low, 0.1, supported=supported), prove=True)) == []) is passes
+    assert (
+        failing(checks.offpolicy_gates(judged(low, 0.1, supported=supported), prove=True, least=0.5)) == []
+    ) is passes
 
 
 @pytest.mark.parametrize(("high", "passes"), [(0.1, True), (0.0, True), (-0.001, False)])
 def test_without_a_proof_a_proven_loss_stops(high: float, passes: bool) -> None:
-    assert (failing(checks.offpolicy_gates(judged(-0.1, high), prove=False)) == []) is passes
+    assert (failing(checks.offpolicy_gates(judged(-0.1, high), prove=False, least=0.5)) == []) is passes
 
 
 @pytest.mark.parametrize("prove", [True, False])
 def test_a_gain_over_no_rewrites_must_be_proven_where_enough_are_held_out(prove: bool) -> None:
     for low, passes in ((0.01, True), (0.0, False), (-0.01, False)):
-        assert (failing(checks.offpolicy_gates(judged(0.1, 0.2, over_nothing=low), prove)) == []) is passes
-        assert failing(checks.offpolicy_gates(judged(0.1, 0.2, over_nothing=low, held_out=False), prove)) == []
+        assert (failing(checks.offpolicy_gates(judged(0.1, 0.2, over_nothing=low), prove, 0.5)) == []) is passes
+        assert failing(checks.offpolicy_gates(judged(0.1, 0.2, over_nothing=low, held_out=False), prove, 0.5)) == []
 
 
 @pytest.mark.parametrize("prove", [True, False])
 def test_few_exposures_judge_nothing(prove: bool) -> None:
     for found in (None, judged(-0.2, -0.1, supported=0.1, over_nothing=-1.0, users=False, held_out=False)):
-        assert [g.verdict for g in checks.offpolicy_gates(found, prove)] == ["not measured"] * 3
+        assert [g.verdict for g in checks.offpolicy_gates(found, prove, 0.5)] == ["not measured"] * 3
 
 
 @pytest.mark.parametrize("prove", [True, False])
@@ -123,7 +125,7 @@ def test_without_days_that_are_new_to_the_champion_the_gain_over_no_rewrites_is_
     prove: bool,
 ) -> None:
     found = {**judged(-0.2, -0.1, over_nothing=-0.1), "champion": None}
-    gates = checks.offpolicy_gates(found, prove)
+    gates = checks.offpolicy_gates(found, prove, 0.5)
     assert [g.verdict for g in gates] == ["fail", "not measured", "pass"]
 
 
