@@ -62,7 +62,7 @@ def serve(
     if registry is not None:
         check_registry(registry)
     if registry is not None and not (registry / "bundles").is_dir():
-        what = "no registry as yet, but a folder of other things" if registry.is_dir() else "no such registry yet"
+        what = "holds no bundles, so is no registry yet" if registry.is_dir() else "no such registry yet"
         typer.echo(
             f"{registry}: {what}; every turn is left alone until it has a champion, which is then "
             f"served; `reprise run LOGS --registry {registry}` makes one",

@@ -43,7 +43,9 @@ def test_serving_a_registry_that_is_not_there_says_what_will_happen(
     told = CliRunner().invoke(app, [*serve, str(tmp_path / "reg")]).stderr
     assert f"{tmp_path / 'reg'}: no such registry yet; every turn is left alone until it has a champion" in told
     assert f"`reprise run LOGS --registry {tmp_path / 'reg'}` makes one" in told
-    assert CliRunner().invoke(app, [*serve, str(tmp_path)]).stderr == ""
+    assert "holds no bundles, so is no registry yet" in CliRunner().invoke(app, [*serve, str(tmp_path)]).stderr
+    (tmp_path / "made" / "bundles").mkdir(parents=True)
+    assert CliRunner().invoke(app, [*serve, str(tmp_path / "made")]).stderr == ""
 
 
 @pytest.mark.parametrize(
