@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Set
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from jobs.threads import default_threads
 
 if TYPE_CHECKING:
+    from jobs.counterfactual.exposures import Exposed
     from rewrite import Rewriter
 
 JUDGED_BY = "dr"
@@ -55,44 +55,31 @@ def judge_bundle(
     Raises:
         NothingExposed: Reprise was not asked on the held-back days.
     """
-    from jobs.counterfactual.exposures import NothingExposed
+    from jobs.counterfactual.exposures import read_exposed
     from jobs.hindsight import in_hindsight, with_evidence_of
     from jobs.learn import History
     from rewrite.bundle import verify
 
     history = History.read(mined)
-    challenger, since = in_hindsight(history, bundle), history.since
-    found = judge(mined, challenger, None, since, without)
-    found["champion"] = None
+    exposed = read_exposed(mined, history.since, without)
+    challenger = in_hindsight(history, bundle)
+    found = {**judge(exposed, challenger), "champion": None}
     if champion is not None:
-        learned_until = datetime.fromisoformat(verify(champion)["data_window"]["last"])
-        other = with_evidence_of(challenger.scorer, champion)
-        with suppress(NothingExposed):
-            found["champion"] = judge(mined, challenger, other, max(since, learned_until), without)
+        late = exposed.after(datetime.fromisoformat(verify(champion)["data_window"]["last"]))
+        if late.turns:
+            found["champion"] = judge(late, challenger, with_evidence_of(challenger.scorer, champion))
     return found
 
 
-def judge(
-    mined: Path,
-    challenger: "Rewriter",
-    champion: "Rewriter | None" = None,
-    since: datetime | None = None,
-    without: Set[str] = frozenset(),
-) -> dict[str, Any]:
-    """Values, gains and support, as plain values.
+def judge(exposed: "Exposed", challenger: "Rewriter", champion: "Rewriter | None" = None) -> dict[str, Any]:
+    """Values, gains and support on these turns, as plain values.
 
     Args:
         champion: what the challenger is compared with; None for what served.
-        since: earlier turns are left out.
-        without: turns that these bundles decided are left out.
-
-    Raises:
-        NothingExposed: the log has no exposures.
     """
     from jobs.counterfactual.estimators import estimate, gain, support
-    from jobs.counterfactual.exposures import policies, read_exposed
+    from jobs.counterfactual.exposures import policies
 
-    exposed = read_exposed(mined, since, without)
     logged = exposed.logged()
     asked = policies(exposed, challenger, champion)
     values, nothing = estimate(logged, asked.challenger), estimate(logged, asked.nothing)

@@ -52,6 +52,17 @@ class Exposed:
         turns = zip(self.turns, self.found, self.held, strict=True)
         return len({turn.user_id for turn, found, held in turns if held and found is not None})
 
+    def after(self, moment: datetime) -> "Exposed":
+        """Those of the turns that came later."""
+        rows = [row for row, turn in enumerate(self.turns) if (turn.timestamp_s or 0.0) > moment.timestamp()]
+        return Exposed(
+            tuple(self.turns[row] for row in rows),
+            tuple(self.found[row] for row in rows),
+            tuple(self.held[row] for row in rows),
+            self.reward[rows],
+            self.propensity[rows],
+        )
+
     def logged(self) -> Logged:
         """What the estimators read."""
         users = {user: row for row, user in enumerate(sorted({t.user_id or "" for t in self.turns}))}

@@ -90,6 +90,9 @@ def test_a_rewritten_turn_is_judged_as_it_was_said(tmp_path: Path) -> None:
 
 def test_earlier_turns_and_those_of_condemned_bundles_are_left_out(mined: Path) -> None:
     assert len(read_exposed(mined, START + timedelta(minutes=1)).turns) == 2
+    late = read_exposed(mined).after(START + timedelta(minutes=1))
+    assert [turn.user_id for turn in late.turns] == ["c"]
+    assert late.reward.tolist() == pytest.approx([0.9])
     with pytest.raises(NothingExposed, match="from 2026-01-06"):
         read_exposed(mined, START + timedelta(days=1))
     with pytest.raises(NothingExposed):
@@ -104,12 +107,12 @@ def test_harmful_rewrites_are_left_off_with_proof(tmp_path: Path) -> None:
         for n in range(2)
     ]
     mined = write(tmp_path, rows)
-    silent = offpolicy.judge(mined, Challenger({}))  # type: ignore[arg-type]
+    silent = offpolicy.judge(read_exposed(mined), Challenger({}))  # type: ignore[arg-type]
     assert silent["gains"]["dr"]["low"] > 0.5
     assert silent["support"]["supported"] == 1
     assert silent["enough_held_out"]
     assert silent["over_nothing"]["dr"]["value"] == 0
-    same = offpolicy.judge(mined, Challenger({"x": "y"}))  # type: ignore[arg-type]
+    same = offpolicy.judge(read_exposed(mined), Challenger({"x": "y"}))  # type: ignore[arg-type]
     assert same["gains"]["snips"]["value"] == 0
     assert same["over_nothing"]["dr"]["high"] < -0.5
 
