@@ -182,6 +182,7 @@ async def serve(
             app = create_app(service, keyring, page)
             server = Server(_uvicorn(config, app), service, config.grace_s)
             app.state.server = server
+            listener.listen(server.config.backlog)
             if started is not None:
                 started(app, listener.getsockname()[1])
             try:

@@ -48,6 +48,16 @@ def test_serving_a_registry_that_is_not_there_says_what_will_happen(
     assert CliRunner().invoke(app, [*serve, str(tmp_path / "made")]).stderr == ""
 
 
+def test_it_says_that_it_listens_only_once_it_does(tmp_path: Path) -> None:
+    class Hasty(Running):
+        def _started(self, app: Any, port: int) -> None:
+            socket.create_connection(("127.0.0.1", port), 5).close()
+            super()._started(app, port)
+
+    running = Hasty(ServeConfig(registry=tmp_path / "registry", state=tmp_path / "state")).start(ready=False)
+    running.stop()
+
+
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [
