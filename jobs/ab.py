@@ -170,17 +170,20 @@ def print_arms(made: dict[str, Any]) -> None:
         typer.echo(
             f"{name} against {r['against']}: CPDR {_rate(r['treated']['value'])} against "
             f"{_rate(r['control']['value'])}, change {_points(change)}; "
-            f"at every look {_points(valid)}, p {valid['p_value']:.3g}"
-            f"{'' if r['enough_users'] else ' (too few users to act on)'}{'  HARM' if r['harm'] else ''}"
+            f"at every look {_points(valid)}, p {valid['p_value']:.3g}{_verdict(r)}"
         )
     for name, r in made["sure_texts"].items():
         typer.echo(
             f"{name} on texts that go well when left alone: {_rate(r['treated']['value'])} fail, held out "
-            f"{_rate(r['control']['value'])}; at every look {_points(r['always_valid'])}{'  HARM' if r['harm'] else ''}"
+            f"{_rate(r['control']['value'])}; at every look {_points(r['always_valid'])}{_verdict(r)}"
         )
     ratio = made["sample_ratio"]
     p_value = "-" if ratio["p_value"] is None else f"{ratio['p_value']:.3g}"
     typer.echo(f"users per arm {ratio['users']}, p {p_value}: the split is {'sound' if ratio['sound'] else 'BROKEN'}")
+
+
+def _verdict(result: dict[str, Any]) -> str:
+    return ("" if result["enough_users"] else " (too few users to act on)") + ("  HARM" if result["harm"] else "")
 
 
 def _rate(value: float | None) -> str:

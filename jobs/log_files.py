@@ -90,17 +90,22 @@ def _begins(file: Path) -> bytes:
         return opened.read(len(_MAGIC))
 
 
-def columns(path: Path) -> list[str] | None:
-    """The columns of the log at `path` by its parquet footers or its first JSON lines; None where there is no row to
-    tell, or a file cannot be read: whoever reads all of it says that better.
+def columns(path: Path) -> dict[Path, list[str]]:
+    """What columns each parquet file at `path` has by its footer, and JSON lines together by their first lines; nothing
+    of a file without a row to tell or one that cannot be read: whoever reads all of it says that better.
     """
     files = expand(path)
+    parts = {file: [file] for file in files if not is_json(file)}
+    if lines := [file for file in files if is_json(file)]:
+        parts[path] = lines
+    return {where: names for where, of in parts.items() if (names := _columns(of)) is not None}
+
+
+def _columns(files: list[Path]) -> list[str] | None:
     try:
-        found = [_keys(files)] if all(map(is_json, files)) else [_footer(file) for file in files]
+        return _keys(files) if is_json(files[0]) else _footer(files[0])
     except (OSError, ValueError, EOFError, zlib.error):
         return None
-    named = list(dict.fromkeys(name for names in found if names is not None for name in names))
-    return None if found == [None] else named
 
 
 def _footer(file: Path) -> list[str]:

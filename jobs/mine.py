@@ -244,9 +244,8 @@ def check_logs(logs: list[Path]) -> None:
 
     for path in logs:
         check_formats(path)
-        names = columns(path)
-        if names is not None:
-            check_columns(names, str(path))
+        for where, names in columns(path).items():
+            check_columns(names, str(where))
 
 
 def check_memory(memory: str) -> None:

@@ -56,7 +56,8 @@ def check_columns(names: list[str], where: str) -> None:
     if missing:
         raise ValueError(
             f"{where}: missing the required column{'s' * (len(missing) > 1)} {', '.join(missing)}; got "
-            f"{', '.join(names) or 'none'}. Is it an interaction log?"
+            f"{', '.join(names) or 'none'}. Is it an interaction log? Where other tables lie beside the log, "
+            "pass its files alone"
         )
 
 

@@ -40,11 +40,22 @@ def test_a_log_without_its_columns_is_refused_before_spark_starts(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_files_of_a_folder_count_together(tmp_path: Path) -> None:
-    parquet(tmp_path / "a.parquet", {"user_id": "u", "timestamp": "t"})
-    parquet(tmp_path / "b.parquet", GOOD)
+@pytest.mark.parametrize("other", ["b.parquet", "b.jsonl"])
+def test_another_table_in_the_folder_is_named(other: str, tmp_path: Path) -> None:
+    log = parquet(tmp_path / "a.parquet", GOOD)
     mine.check_logs([tmp_path])
-    assert columns(tmp_path) == ["user_id", "timestamp", "interaction_id", "utterance"]
+    table = (parquet if other.endswith("parquet") else lines)(tmp_path / other, LACKING)
+    named = table if other.endswith("parquet") else tmp_path
+    with pytest.raises(ValueError, match=f"^{named}: missing the required columns user_id, utterance"):
+        mine.check_logs([tmp_path])
+    assert columns(tmp_path)[log] == list(GOOD)
+
+
+def test_lines_of_several_files_count_together(tmp_path: Path) -> None:
+    lines(tmp_path / "a.jsonl", {"user_id": "u", "timestamp": "t"})
+    lines(tmp_path / "b.jsonl", GOOD)
+    mine.check_logs([tmp_path])
+    assert columns(tmp_path) == {tmp_path: sorted(GOOD)}
 
 
 def test_what_cannot_be_read_or_is_empty_is_left_to_whoever_reads_all_of_it(tmp_path: Path) -> None:
@@ -52,8 +63,9 @@ def test_what_cannot_be_read_or_is_empty_is_left_to_whoever_reads_all_of_it(tmp_
     (tmp_path / "empty.jsonl").write_bytes(b"\n")
     (tmp_path / "torn.json.gz").write_bytes(gzip.compress(b"{}" * 99)[:20])
     for name in ("torn.parquet", "empty.jsonl", "torn.json.gz"):
-        assert columns(tmp_path / name) is None
-    assert columns(lines(tmp_path / "torn.jsonl")) == []
+        assert columns(tmp_path / name) == {}
+    torn = lines(tmp_path / "torn.jsonl")
+    assert columns(torn) == {torn: []}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
+from jobs.ab import print_arms
 from jobs.experiment.compare import Arms, against
 from jobs.experiment.sure import Watched, broken, sure_turns
 
@@ -97,3 +99,15 @@ def test_few_users_condemn_nobody() -> None:
     assert not broken(few_users)["harm"]
     nobody_beside = replace(turns, held=turns.held & (turns.day < HISTORY_DAYS))
     assert not broken(nobody_beside)["harm"]
+
+
+def test_a_bound_from_too_few_users_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    some = life(np.random.default_rng(3), spoils=0.5)
+    split = {"users": {}, "p_value": None, "sound": True}
+    said = {}
+    for name, turns in (("few", few((0, 0, 0.0, True), (1, 0, 0.0, True), (1, 0, 1.0, False))), ("enough", some)):
+        print_arms({"arms": {}, "sure_texts": {"champion": broken(turns)}, "sample_ratio": split})
+        said[name] = capsys.readouterr().out
+    assert "(too few users to act on)\n" in said["few"]
+    assert "too few" not in said["enough"]
+    assert "  HARM\n" in said["enough"]
