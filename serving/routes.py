@@ -65,6 +65,8 @@ async def feedback(body: FeedbackRequest, request: Request) -> Response:
     """
     if body.request_id is None and body.interaction_id is None:
         raise Problem("invalid", "name the turn: `request_id` of the rewrite's answer, or your own `interaction_id`")
+    if body.status is None and body.interrupted is None and body.dwell_s is None:
+        raise Problem("invalid", "say what became of the turn: one of `status`, `interrupted` and `dwell_s`, or more")
     if not service_of(request).feedback(body.model_dump(exclude_none=True)):
         raise Problem("unavailable", "the feedback could not be recorded")
     return _json({"recorded": True, "request_id": request_id.get()}, 202)

@@ -181,6 +181,10 @@ def test_feedback_is_taken_and_needs_a_turn(running: Running) -> None:
     assert post("/v1/feedback", json={"request_id": "r1", "status": "ok", "dwell_s": 31.5}).status_code == 202
     assert post("/v1/feedback", json={"status": "ok"}).status_code == 422
     assert post("/v1/feedback", json={"request_id": "r1", "status": "fine"}).status_code == 422
+    silent = post("/v1/feedback", json={"request_id": "r1"})
+    assert silent.status_code == 422
+    assert "one of `status`, `interrupted` and `dwell_s`" in silent.json()["detail"]
+    assert post("/v1/feedback", json={"request_id": "r1", "interrupted": False}).status_code == 202
 
 
 def test_the_operators_routes_stay_shut_without_their_key(running: Running) -> None:

@@ -252,7 +252,7 @@ def test_what_cannot_be_recorded_is_not_done_until_there_is_room_again(
             found = running.rewrite("play alien bridges").json()
             assert (found["rewrite"], found["reason"]) == (None, "not_recorded")
             assert running.rewrite("stop").status_code == 200
-            assert running.client.post("/v1/feedback", json={"request_id": "r"}).status_code == 503
+            assert running.client.post("/v1/feedback", json={"request_id": "r", "status": "ok"}).status_code == 503
             assert 'reprise_exposure_records_total{outcome="lost"} 3.0' in running.client.get("/metrics").text
             assert running.client.get("/health").json()["exposures_failing"] == "No space left on device"
         assert running.text("play alien bridges") == "play ancient bridges"
