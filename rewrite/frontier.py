@@ -12,6 +12,10 @@ position of the next token."""
 
 _PLACES = 256
 
+_FINEST, _TURN = 2.0**-10, 2.0**-32
+"""Nats below which two paths are as promising as each other, so that rounding does not decide; and what tells them then:
+the path that was opened first goes first."""
+
 
 @dataclass
 class Paths:
@@ -57,34 +61,39 @@ class Frontier:
         self.item: Array = np.zeros((query_count, _PLACES, 4), np.int64)
         self.key: Array = np.zeros((query_count, _PLACES), np.uint64)
         self.used = np.zeros(query_count, np.int64)
+        self.opened = np.zeros(query_count, np.int64)
 
     def put(self, paths: Paths) -> None:
         """Open paths. Which go first is decided by log-probability plus a credit per token, so that long prefixes are
-        compared with short ones and the first members are found soon; what may be dropped, by the bound alone."""
+        compared with short ones and the first members are found soon; what may be dropped, by the bound alone. A query's
+        order does not depend on what other queries open."""
         if not len(paths):
             return
         rank, sizes = rank_in_group(paths.query, len(self.used))
         if (self.used + sizes).max() > self.bound.shape[1]:
             self._make_room(sizes)
         at = (paths.query, self.used[paths.query] + rank)
+        turn = self.opened[paths.query] + rank
         self.used += sizes
+        self.opened += sizes
         self.bound[at], self.item[at], self.key[at] = paths.bound, paths.item, paths.key
-        self.order[at] = paths.bound + self.depth_credit * paths.item[:, DEPTH]
+        promise = paths.bound + self.depth_credit * paths.item[:, DEPTH]
+        self.order[at] = np.round(promise / _FINEST) * _FINEST - turn * _TURN
 
-    def take(self, width: int, above: Array) -> tuple[Paths, Array]:
-        """Remove and return up to `width` paths of every query whose bound is above `above` [B], the most promising
+    def take(self, width: Array, above: Array) -> tuple[Paths, Array]:
+        """Remove and return up to `width` [B] paths of every query whose bound is above `above` [B], the most promising
         first; and the rank of each."""
-        used = max(int(self.used.max()), 1)
+        used, most = max(int(self.used.max()), 1), int(width.max())
         bound = self.bound[:, :used]
         order = np.where(bound > above[:, None], self.order[:, :used], -np.inf)
-        if used > width:
-            place = np.argpartition(-order, width - 1, axis=1)[:, :width]
+        if used > most:
+            place = np.argpartition(-order, most - 1, axis=1)[:, :most]
         else:
             place = np.broadcast_to(np.arange(used), order.shape)
         value = np.take_along_axis(order, place, 1)
         ranked = (-value).argsort(axis=1, kind="stable")
         place, value = np.take_along_axis(place, ranked, 1), np.take_along_axis(value, ranked, 1)
-        query, rank = np.nonzero(value > -np.inf)
+        query, rank = np.nonzero((value > -np.inf) & (np.arange(value.shape[1]) < width[:, None]))
         at = (query, place[query, rank])
         taken = Paths(query, self.bound[at], self.item[at], self.key[at])
         self.bound[at] = -np.inf

@@ -54,14 +54,14 @@ class Plan:
         number: dict[int, int] = {}
         parts: list[TriePart] = []
         of_trie: dict[int, list[int]] = {}
-        pairs: set[tuple[int, int]] = set()
+        pairs: dict[tuple[int, int], None] = {}  # in the order in which each query names its tries
         for query, tries in enumerate(queries):
             for trie in tries:
                 if id(trie) not in of_trie:
                     of_trie[id(trie)] = [_number(part, number, parts) for part in trie.parts]
-                pairs.update((query, p) for p in of_trie[id(trie)])
+                pairs |= dict.fromkeys((query, p) for p in of_trie[id(trie)])
         forest = Forest(parts)
-        query_of, part_of = np.array(sorted(pairs), np.int64).reshape(-1, 2).T
+        query_of, part_of = np.array(list(pairs), np.int64).reshape(-1, 2).T
         sizes = np.array([len(part.arrays.labels) for part in parts], np.int64)
         tokens = np.bincount(query_of, weights=sizes[part_of], minlength=len(queries)).astype(np.int64)
         counts = [sum(len(trie) for trie in tries) for tries in queries]
@@ -146,14 +146,9 @@ class Run:
             self.left = np.maximum(self.given_up, self.open.prune(self.best.threshold))
             self._close_spent(deadline)
             needed = self._needed()
-            width = self._width(needed)
-            paths, rank = self.open.take(int(width.max()), needed)
+            paths, rank = self.open.take(self._width(needed), needed)
             if not len(paths):
                 return
-            inside = rank < width[paths.query]
-            if not inside.all():
-                self.open.put(paths.pick(~inside))
-                paths, rank = paths.pick(inside), rank[inside]
             self._advance(paths, rank)
 
     def _width(self, needed: Array) -> Array:

@@ -95,6 +95,21 @@ def test_alone_or_in_a_batch_the_result_is_the_same(sets: list[list[list[int]]],
         np.testing.assert_allclose([c.log_prob for c in each], [c.log_prob for c in alone], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("forwards", [1, 2, 3, 5])
+def test_what_two_tries_share_is_run_in_the_order_in_which_the_query_names_them(forwards: int) -> None:
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        members = random_members(rng, 60)
+        one, other = TokenTrie.build(members[:45]), TokenTrie.build(members[15:])
+        per_query = [[other, one], [one, other], [other], [one, other]]
+        ids, mask = queries(rng, [6, 5, 7, 4])
+        together = search(model_of("bart"), ids, mask, tries=per_query, k=3, max_forwards=forwards)
+        for row, each in enumerate(together):
+            query, heard = ids[row : row + 1, : mask[row].sum()], mask[row : row + 1, : mask[row].sum()]
+            alone = search(model_of("bart"), query, heard, tries=[per_query[row]], k=3, max_forwards=forwards)[0]
+            assert [(c.token_ids, c.proved, c.tries) for c in each] == [(c.token_ids, c.proved, c.tries) for c in alone]
+
+
 def test_a_small_set_is_scored_in_one_forward() -> None:
     rng = np.random.default_rng(8)
     members = random_members(rng, 20)
