@@ -186,13 +186,14 @@ def scorer_then(history: History, generator: "Generator | None", seed: int) -> "
     """What was known when the held-back days began."""
     from jobs.labels import intent_defect_rates
     from rewrite.ngram_weights import NgramWeights
+    from rewrite.numerals import said
     from rewrite.rewriter import Scorer
     from rewrite.spaces import Knowledge
 
     before, past = history.before, history.past
     knowledge = Knowledge.from_tables(past)
     trie = build_trie(generator, knowledge.texts) if generator is not None and knowledge.texts else None
-    ngrams = NgramWeights.fit(knowledge.texts).rounded
+    ngrams = NgramWeights.fit(map(said, knowledge.texts)).rounded
     return Scorer(knowledge, generator, trie, _intents(before, past, seed), intent_defect_rates(before), ngrams=ngrams)
 
 

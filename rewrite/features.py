@@ -11,6 +11,7 @@ from rapidfuzz import fuzz
 
 from rewrite.likeness import LIKENESS_FEATURES, likeness, margins
 from rewrite.ngram_weights import NgramWeights
+from rewrite.numerals import said
 from rewrite.propose import Proposal
 from rewrite.spaces import Knowledge, Own
 from rewrite.turn import Reading, Turn
@@ -102,7 +103,7 @@ class WordUsers:
     def __init__(self, knowledge: Knowledge) -> None:
         self._users: dict[str, int] = {}
         for known in knowledge.known.values():
-            for word in set(known.text.split()):
+            for word in set(said(known.text).split()):
                 self._users[word] = self._users.get(word, 0) + known.users
         self._rarity = {word: 1 / (1 + math.log1p(users)) for word, users in self._users.items()}
 
@@ -112,7 +113,7 @@ class WordUsers:
 
     def of(self, words: Sequence[str], own: Own) -> list[int]:
         """Users per word; a word of the user's own texts counts for at least one."""
-        mine = {word for text in own.texts for word in text.split()} if own.texts else set()
+        mine = {word for text in own.texts for word in said(text).split()} if own.texts else set()
         return [max(self._users.get(word, 0), int(word in mine)) for word in words]
 
 
@@ -130,7 +131,7 @@ def turn_features(
     near = sorted(((s, t) for t, s, source in neighbours if source == "neighbour"), reverse=True)
     own_near = max((s for _, s, source in neighbours if source == "own"), default=NAN)
     pairs = knowledge.look_up.get(query, [])
-    word_users = words.of(query.split(), own)
+    word_users = words.of(said(query).split(), own)
     best = knowledge.known.get(near[0][1]) if near else None
     return [
         _number(turn.asr_confidence),
@@ -181,15 +182,16 @@ def cheap_features(
     Returns:
         float64, shape (N, len(CHEAP_FEATURES)).
     """
-    texts = [p.text for p in proposals]
+    heard, texts = said(query), [said(p.text) for p in proposals]
     rarities = [words.rarity(text.split()) for text in texts]
-    alike_as_text = likeness(query, texts, ngrams, words.rarity(query.split()), rarities)
+    alike_as_text = likeness(heard, texts, ngrams, words.rarity(heard.split()), rarities)
     ratios = alike_as_text[:, LIKENESS_FEATURES.index("ratio")]
     likeliest = max(intent_log_probs.values(), default=NAN)
     own_total = sum(t.count for t in own.texts.values())
     alike = _alike(proposals, ratios, knowledge)
+    before, nbest = [said(turn.turns[-1])] if turn.turns else [], [said(text) for text in turn.asr_nbest]
     rows = []
-    for proposal in proposals:
+    for proposal, as_said in zip(proposals, texts, strict=True):
         text = proposal.text
         known, mine, pair = knowledge.known.get(text), own.texts.get(text), proposal.pair
         intent = intent_log_probs.get(proposal.reading.intent or "", NAN)
@@ -211,8 +213,8 @@ def cheap_features(
                 intent - likeliest,
                 *knowledge.sequels.evidence(query, proposal.reading),
                 *alike[proposal.reading],
-                fuzz.ratio(text, turn.turns[-1]) if turn.turns else NAN,
-                max((fuzz.ratio(n, text) for n in turn.asr_nbest), default=NAN),
+                max((fuzz.ratio(as_said, tried) for tried in before), default=NAN),
+                max((fuzz.ratio(heard_too, as_said) for heard_too in nbest), default=NAN),
             ]
         )
     own_width = len(CHEAP_FEATURES) - len(LIKENESS_FEATURES) - 1

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
+from rewrite.numerals import WORDS, said
 from rewrite.turn import Reading
 
 REMEMBERED = 50_000
@@ -22,10 +23,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_NUMBERS = _words(
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million half quarter"
-)
+_NUMBERS = _words(f"{WORDS} million half quarter")
 _NEGATIONS = _words("no not never none without don't doesn't didn't won't can't cannot isn't")
 
 
@@ -126,4 +124,5 @@ def _counts(text: str, words: frozenset[str]) -> dict[str, int]:
 
 @lru_cache(maxsize=REMEMBERED)
 def _numbers(text: str) -> dict[str, int]:
-    return dict(Counter(w for w in _WORD.findall(text.lower()) if w in _NUMBERS or any(c.isdigit() for c in w)))
+    words = _WORD.findall(said(text.lower()))
+    return dict(Counter(w for w in words if w in _NUMBERS or any(c.isdigit() for c in w)))

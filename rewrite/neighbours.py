@@ -13,6 +13,7 @@ from rapidfuzz import fuzz, process
 
 from rewrite import index
 from rewrite.ngrams import Lexicon
+from rewrite.numerals import said
 from rewrite.placed import PlacedPairs
 from rewrite.sounds import phonetic
 
@@ -83,6 +84,8 @@ class Scan:
 class Neighbours:
     """Finds the texts of a space that are nearest to a query. Texts added or removed count from the next call on.
 
+    Texts and queries are compared with their numbers in words, whichever way they are written.
+
     Args:
         texts: the space; doubles count once. Pieces are weighted by how rare they are among these.
         indexed: compare only what an index finds; None: from INDEX_FROM texts on, where FAISS is installed.
@@ -102,6 +105,7 @@ class Neighbours:
     ) -> None:
         self._indexed, self._encoder, self._on_gpu = indexed, encoder, on_gpu
         self._texts = list(dict.fromkeys(texts))
+        self._said = [said(text) for text in self._texts]
         self._row_of = {text: row for row, text in enumerate(self._texts)}
         self._gone: set[str] = set()
         self._build()
@@ -114,12 +118,12 @@ class Neighbours:
         self._fresh: Scan | None = None
         self._first: Scan | index.Indexed
         if wanted:
-            self._pieces: index.TextEncoder | Lexicon = self._encoder or PlacedPairs(self._texts)
-            found = index.VectorIndex(self._pieces, self._texts, self._on_gpu)
-            self._first = index.Indexed(self._texts, found)
+            self._pieces: index.TextEncoder | Lexicon = self._encoder or PlacedPairs(self._said)
+            found = index.VectorIndex(self._pieces, self._said, self._on_gpu)
+            self._first = index.Indexed(self._said, found)
         else:
-            self._pieces = Lexicon(self._texts)
-            self._first = self._scan(self._texts)
+            self._pieces = Lexicon(self._said)
+            self._first = self._scan(self._said)
 
     def _scan(self, texts: Sequence[str]) -> Scan:
         pieces = self._pieces
@@ -146,10 +150,11 @@ class Neighbours:
         if unseen:
             self._row_of |= {text: row for row, text in enumerate(unseen, len(self._texts))}
             self._texts += unseen
+            self._said += [said(text) for text in unseen]
             if len(self._texts) > 2 * self._built:
                 self._build()
             else:
-                self._fresh = self._scan(self._texts[self._built :])
+                self._fresh = self._scan(self._said[self._built :])
         self._mark()
 
     def remove(self, texts: Iterable[str]) -> None:
@@ -165,7 +170,8 @@ class Neighbours:
             self._fresh.alive = alive[self._built :]
 
     def near(self, query: str, limit: int) -> list[tuple[str, float]]:
-        """Up to `limit` distinct texts that the views named in turn: (text, `fuzz.ratio` 0-100), highest first.
+        """Up to `limit` distinct texts that the views named in turn: (text, `fuzz.ratio` 0-100 as said), highest
+        first.
 
         Ties go to the text that came into the space first. A larger limit only adds texts.
 
@@ -185,13 +191,13 @@ class Neighbours:
         found: list[list[tuple[str, float]]] = []
         turns = INDEX_TURNS if isinstance(self._first, index.Indexed) else TURNS
         for start in range(0, len(queries), CHUNK):
-            part = queries[start : start + CHUNK]
+            part = [said(query) for query in queries[start : start + CHUNK]]
             scored = self._first.scored(part)
             if self._fresh is not None:
                 scored = [self._joined(*both) for both in zip(scored, self._fresh.scored(part), strict=True)]
             for query, (rows, scores) in zip(part, scored, strict=True):
-                texts = (self._texts[row] for row in rows[take_turns(scores, limit, turns)].tolist())
-                found.append([(text, fuzz.ratio(query, text)) for text in texts])
+                taken = rows[take_turns(scores, limit, turns)].tolist()
+                found.append([(self._texts[row], fuzz.ratio(query, self._said[row])) for row in taken])
         return found
 
     def _joined(self, first: _Scored, fresh: _Scored) -> _Scored:

@@ -21,6 +21,7 @@ from rewrite.features import (
 from rewrite.generator import Encoded, Generator
 from rewrite.intents import IntentModel
 from rewrite.ngram_weights import NgramWeights
+from rewrite.numerals import said
 from rewrite.propose import Proposal, Proposer
 from rewrite.spaces import Knowledge, Own
 from rewrite.text import MAX_CHARS, normalise
@@ -75,7 +76,7 @@ class Scorer:
         self.intents = intents
         self.intent_defect_rates = dict(intent_defect_rates)
         self._proposer = Proposer(knowledge, blocked)
-        self.ngrams = ngrams if ngrams is not None else NgramWeights.fit(knowledge.texts)
+        self.ngrams = ngrams if ngrams is not None else NgramWeights.fit(map(said, knowledge.texts))
         self._words = WordUsers(knowledge)
         self._last: tuple[tuple[str, tuple[str, ...]], Encoded] | None = None
 
