@@ -13,8 +13,8 @@ position of the next token."""
 _PLACES = 256
 
 _FINEST, _TURN = 2.0**-10, 2.0**-32
-"""Nats below which two paths are as promising as each other, so that rounding does not decide; and what tells them then:
-the path that was opened first goes first."""
+"""Nats below which two paths are as promising as each other, so that rounding does not decide; and, in nats, how much
+more promising that makes the one that was opened first."""
 
 
 @dataclass
@@ -65,8 +65,8 @@ class Frontier:
 
     def put(self, paths: Paths) -> None:
         """Open paths. Which go first is decided by log-probability plus a credit per token, so that long prefixes are
-        compared with short ones and the first members are found soon; what may be dropped, by the bound alone. A query's
-        order does not depend on what other queries open."""
+        compared with short ones and the first members are found soon; what may be dropped, by the bound alone. What
+        other queries open changes nothing of the order."""
         if not len(paths):
             return
         rank, sizes = rank_in_group(paths.query, len(self.used))

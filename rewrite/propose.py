@@ -9,7 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from rewrite.neighbours import Neighbours, by_ratio, nearest
+from rapidfuzz import fuzz, process
+
+from rewrite.neighbours import Neighbours, by_ratio
+from rewrite.numerals import said
 from rewrite.spaces import Knowledge, Own, Pair
 from rewrite.turn import Reading
 
@@ -63,9 +66,9 @@ class Proposer:
         Of the global space, the nearest text of each NLU reading, readings in the order in which the views name them:
         many texts that do the same would crowd out the rest.
         """
-        texts = [t for t in own.texts if t not in self._blocked and t != query]
-        mine = [(t, s, "own") for t, s in nearest(query, texts, NEAREST_OWN)]
-        return [(t, s, "neighbour") for t, s in self._near(query)] + mine
+        texts = {t: said(t) for t in own.texts if t not in self._blocked and t != query}
+        mine = process.extract(said(query), texts, scorer=fuzz.ratio, limit=NEAREST_OWN)
+        return [(t, s, "neighbour") for t, s in self._near(query)] + [(t, s, "own") for _, s, t in mine]
 
     def _scan(self, query: str) -> list[tuple[str, float]]:
         named = [pair for pair in self._global.named(query, SCANNED_GLOBAL) if pair[0] != query]

@@ -93,3 +93,11 @@ def test_many_texts_of_one_reading_do_not_crowd_out_another() -> None:
 def test_an_empty_space_proposes_nothing(query: str) -> None:
     proposer = Proposer(Knowledge({}, {query: [Pair("gone")]}, {}, Personal({})))
     assert proposer.propose(query, Own(), proposer.neighbours(query, Own()), ["gone"]) == []
+
+
+def test_numbers_of_own_texts_are_compared_as_said() -> None:
+    knowledge, own = made(["play 1986 hits"], ["play 1996 hits"], [], {}, {})
+    found = Proposer(knowledge).neighbours("play nineteen ninety six hits", own)
+    assert ("play 1996 hits", 100.0, "own") in found
+    assert found[0][0] == "play 1986 hits"
+    assert 80 < found[0][1] < 100
