@@ -189,7 +189,7 @@ def cheap_features(
     likeliest = max(intent_log_probs.values(), default=NAN)
     own_total = sum(t.count for t in own.texts.values())
     alike = _alike(proposals, ratios, knowledge)
-    before, nbest = [said(turn.turns[-1])] if turn.turns else [], [said(text) for text in turn.asr_nbest]
+    before, nbest = said(turn.turns[-1]) if turn.turns else None, [said(text) for text in turn.asr_nbest]
     rows = []
     for proposal, as_said in zip(proposals, texts, strict=True):
         text = proposal.text
@@ -213,8 +213,8 @@ def cheap_features(
                 intent - likeliest,
                 *knowledge.sequels.evidence(query, proposal.reading),
                 *alike[proposal.reading],
-                max((fuzz.ratio(as_said, tried) for tried in before), default=NAN),
-                max((fuzz.ratio(heard_too, as_said) for heard_too in nbest), default=NAN),
+                NAN if before is None else fuzz.ratio(as_said, before),
+                max((fuzz.ratio(other, as_said) for other in nbest), default=NAN),
             ]
         )
     own_width = len(CHEAP_FEATURES) - len(LIKENESS_FEATURES) - 1

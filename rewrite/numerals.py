@@ -12,6 +12,8 @@ _ORDINALS = {"one": "first", "two": "second", "three": "third", "five": "fifth",
 _ORDINALS |= {"twelve": "twelfth"}
 _NUMBER = re.compile(r"(?P<digits>\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?P<end>(?:st|nd|rd|th|s)(?![^\W\d_]))?", re.ASCII)
 _DIGIT = re.compile("[0-9]")
+_POINT, _COLON = re.compile(r"(?<=[0-9])\.(?=[0-9])"), re.compile(r"(?<=[0-9]):(?=[0-9])")
+_CLINGING = ",.;!?"
 _LONGEST = 6
 """Digits of the largest number that is said as one; longer ones, as of telephones, are said digit by digit."""
 
@@ -27,7 +29,7 @@ def said(text: str) -> str:
 
 @lru_cache(maxsize=200_000)
 def _said(text: str) -> str:
-    return " ".join(_NUMBER.sub(_word, text).split())
+    return " ".join(_NUMBER.sub(_word, _COLON.sub(" ", _POINT.sub(" point ", text))).split())
 
 
 def _word(found: re.Match[str]) -> str:
@@ -38,13 +40,14 @@ def _word(found: re.Match[str]) -> str:
     elif end:
         last = words[-1]
         words[-1] = _ORDINALS.get(last, last[:-1] + "ieth" if last.endswith("y") else last.removesuffix("t") + "th")
-    return f" {' '.join(words)} "
+    follows = found.string[found.end() : found.end() + 1]
+    return f" {' '.join(words)}{'' if follows in _CLINGING else ' '}"
 
 
 def _number(digits: str) -> list[str]:
-    value = int(digits)
     if len(digits) > _LONGEST or (digits[0] == "0" and len(digits) > 1):
         return [_ONES[int(digit)] for digit in digits]
+    value = int(digits)
     if 1100 <= value < 2000 or 2010 <= value < 2100:
         return _year(value // 100, value % 100)
     return _cardinal(value)
