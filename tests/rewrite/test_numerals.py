@@ -4,9 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rewrite.features import CHEAP_FEATURES, WordUsers
 from rewrite.guards import changes_number
 from rewrite.neighbours import Neighbours
 from rewrite.numerals import WORDS, said
+from rewrite.rewriter import Scorer
+from rewrite.spaces import Knowledge, KnownText, Personal
+from rewrite.turn import Reading, Turn
 
 VALUES = {word: at if at < 20 else 10 * (at - 18) for at, word in enumerate(WORDS.split()[:28])}
 
@@ -83,3 +87,19 @@ def test_a_number_written_another_way_is_no_change() -> None:
     assert not changes_number("the 4 of may", "the four of may")
     assert changes_number("play music from nineteen ninety six", "play music from 1986")
     assert changes_number("four of six", "rate it 5 of 6")
+
+
+def test_the_decision_sees_a_number_as_it_is_said() -> None:
+    texts = ("play music from 1996", "play music from 1986", "stop")
+    known = {text: KnownText(text, Reading("music", text), 5, 2, 9, 0.9, 0.7) for text in texts}
+    knowledge = Knowledge(known, {}, {}, Personal({}))
+    query, names = "play music from nineteen ninety six", ("ratio", "rare_words_kept", "nbest_ratio", "previous_ratio")
+    scorer = Scorer(knowledge, None, None, None, {})
+    considered = scorer.consider(Turn(query, asr_nbest=("stop it", query), turns=(query,)), query)
+    scorer.propose(considered, 1.0)
+    found = dict(zip((p.text for p in considered.proposals), considered.features, strict=True))
+    told = {text: [found[text][CHEAP_FEATURES.index(name)] for name in names] for text in texts[:2]}
+    assert told[texts[0]] == [100.0, 1.0, 100.0, 100.0]
+    assert max(told[texts[1]]) < 100
+    rarity = WordUsers(knowledge).rarity(["nineteen", "ninety", "1996"])
+    assert rarity[0] < rarity[1] < rarity[2] == 1.0
