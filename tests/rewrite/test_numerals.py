@@ -95,7 +95,7 @@ def test_the_decision_sees_a_number_as_it_is_said() -> None:
     knowledge = Knowledge(known, {}, {}, Personal({}))
     query, names = "play music from nineteen ninety six", ("ratio", "rare_words_kept", "nbest_ratio", "previous_ratio")
     scorer = Scorer(knowledge, None, None, None, {})
-    considered = scorer.consider(Turn(query, asr_nbest=("stop it", query), turns=(query,)), query)
+    considered = scorer.consider(Turn(query, asr_nbest=("stop it", texts[0]), turns=(texts[0],)), query)
     scorer.propose(considered, 1.0)
     found = dict(zip((p.text for p in considered.proposals), considered.features, strict=True))
     told = {text: [found[text][CHEAP_FEATURES.index(name)] for name in names] for text in texts[:2]}

@@ -101,3 +101,5 @@ def test_numbers_of_own_texts_are_compared_as_said() -> None:
     assert ("play 1996 hits", 100.0, "own") in found
     assert found[0][0] == "play 1986 hits"
     assert 80 < found[0][1] < 100
+    knowledge, own = made([], ["play nineteen ninety six hits"], [], {}, {})
+    assert Proposer(knowledge).neighbours("play 1996 hits", own) == [("play nineteen ninety six hits", 100.0, "own")]
