@@ -77,20 +77,23 @@ def test_latencies_count_from_when_a_request_was_due(tmp_path: Path) -> None:
 
 
 def test_what_was_decided_without_the_model_is_counted(tmp_path: Path) -> None:
-    rules = Rules("b1", {"m": "M"}, modelled=["m"], model_s=0.5)
+    rules = Rules("b1", {"m": "M"}, modelled=["m"], model_s=2.0)
     with service(tmp_path, rules, model_wait_ms=30.0) as running:
         port = int(running.url.rpartition(":")[2])
 
         async def run() -> list[Sent]:
-            load = Load(port)
+            load, asks = Load(port), [Ask("lookup", False, b'{"utterance": "m"}')] * 8
             try:
-                return await load.open_loop([Ask("lookup", False, b'{"utterance": "m"}')] * 8, 50.0, 0)
+                first = asyncio.create_task(load.open_loop(asks[:1], 50.0, 0))
+                while not running.engine("b1").batches:  # the model is busy from here on
+                    await asyncio.sleep(0.01)
+                return await load.open_loop(asks[1:], 50.0, 0) + await first
             finally:
                 load.close()
 
         sent = asyncio.run(run())
-    assert [s.modelled for s in sent] == [not s.shed for s in sent]
-    assert summary(sent, 50.0)["shed_share"] >= 0.5
+    assert [s.modelled for s in sent] == [not s.shed for s in sent] == [False] * 7 + [True]
+    assert summary(sent, 50.0)["shed_share"] == 7 / 8
 
 
 def test_the_summary_tells_served_refused_and_failed_apart() -> None:
