@@ -39,7 +39,7 @@ def _word(found: re.Match[str]) -> str:
         words[-1] = last[:-1] + "ies" if last.endswith("y") else last + ("es" if last.endswith(("x", "o")) else "s")
     elif end:
         last = words[-1]
-        words[-1] = _ORDINALS.get(last, last[:-1] + "ieth" if last.endswith("y") else last.removesuffix("t") + "th")
+        words[-1] = _ORDINALS.get(last, last[:-1] + "ieth" if last.endswith("y") else last + "th")
     follows = found.string[found.end() : found.end() + 1]
     return f" {' '.join(words)}{'' if follows in _CLINGING else ' '}"
 
