@@ -29,6 +29,7 @@ def _goals(rows: Sequence[Row], on_cpu: bool) -> Iterator[Row]:
         yield _least("share of queries proved", row, row["proved_share"], 0.99)
         if row["size"] >= 1000:
             yield _most("bytes of index per text", row, row["bytes_per_text"], 36)
+            yield _most("bytes of store per text", row, row.get("store_bytes_per_text"), 8)
     for row in [row for row in rows if row["key"] == "step"]:
         yield _most("ms of a step that the constraint takes", row, row["constraint_ms"], 0.033)
         yield _most("share of a step that the constraint takes", row, row["constraint_share"], 0.01)

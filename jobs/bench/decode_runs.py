@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from jobs.bench import decode_steps, rivals
+from mining.store import global_trie
 from rewrite.generator import Generator, GeneratorConfig
 from rewrite.search import Candidate, SearchStats, search
 from rewrite.trie import TokenTrie
@@ -170,6 +171,7 @@ def _rows_of_size(
     names = list(dict.fromkeys(cell[3] for cell in cells))
     systems = _systems(wanted, names, shape, members, built)
     weight = {name: rivals.bytes_of(system) for name, system in systems.items()}
+    store = len(global_trie(texts).tobytes()) / len(trie) if "ours" in names else 0.0
     most = max(wanted.queries, max(wanted.batches))
     queries = [misheard(texts[i], wanted.edits, rng) for i in rng.integers(0, len(texts), most)]
     for batch, k in dict.fromkeys(cell[1:3] for cell in cells):
@@ -190,7 +192,7 @@ def _rows_of_size(
                     yield about | row | {
                         "queries": count, "bytes_per_text": None if weighs is None else weighs / len(trie),
                         "build_seconds": built.get(name),
-                    }  # fmt: skip
+                    } | ({"store_bytes_per_text": store} if name == "ours" else {})  # fmt: skip
         if "step" in asked:
             ids, mask = generator.pad([vocabulary.source("forward", query) for query in queries[:batch]])
             yield about | {"key": "step"} | decode_steps.cost(generator.model, ids, mask, trie, k)

@@ -109,6 +109,7 @@ def test_rows_carry_what_other_programs_read(generator: Generator, tmp_path: Pat
             assert row["proved_share"] == 1.0
             assert row["missed_share"] == 0.0
             assert row["bytes_per_text"] > 0
+            assert row["store_bytes_per_text"] > 0
     assert (tmp_path / "rows.png").stat().st_size > 1000
 
 
@@ -141,9 +142,10 @@ def test_goals_say_what_is_missed() -> None:
         return about | {"key": key, "ms_per_query": 1.0, "cpu_ms_per_query": ms} | other
 
     step = row("step", 0.0, constraint_ms=0.02, constraint_share=0.2)
-    found = decode_goals.goals([row("ours", 10.0), row("dict", 60.0), row("free", 5.0), step], on_cpu=True)
+    ours = row("ours", 10.0, store_bytes_per_text=23.0)
+    found = decode_goals.goals([ours, row("dict", 60.0), row("free", 5.0), step], on_cpu=True)
     assert [(goal["got"], goal["met"]) for goal in found] == [
-        (6.0, True), (0.5, False), (0.5, False), (27.0, True), (0.02, True), (0.2, False),
+        (6.0, True), (0.5, False), (0.5, False), (27.0, True), (23.0, False), (0.02, True), (0.2, False),
     ]  # fmt: skip
     assert decode_goals.line(found[1]).startswith("MISSED      0.5 of 1 times faster than generate without")
 
