@@ -125,9 +125,10 @@ class DenseRetrieval:
         """The text whose vector is nearest, however far; None for a query without a word."""
         if not queries:
             return Answers((), np.zeros(0))
-        cosines, rows = self._index.search(queries, 1)
+        distances, rows = self._index.search(queries, 1)
+        cosines = 1 - distances[:, 0].astype(np.float64) / 2  # of unit vectors
         found = [self._texts[row] if query else None for query, row in zip(queries, rows[:, 0].tolist(), strict=True)]
-        return left_alone(queries, set(self._texts), found, cosines[:, 0].astype(np.float64))
+        return left_alone(queries, set(self._texts), found, cosines)
 
 
 class _Drawer:

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewrite.ngrams import grams
-from rewrite.placed import normalised
 from rewrite.sounds import word_code
 
 _SOUND, _SEAM, _WORD = "\x01", "\x02", "\x03"
@@ -87,7 +86,8 @@ class Encoder:
             found[row] = self._vectors[known].sum(axis=0)
             if len(known) < len(listed_tokens):
                 found[row] += sum(self._sum(token) for token in listed_tokens if token not in self._row_of)
-        return normalised(found)
+        length = np.linalg.norm(found, axis=1, keepdims=True)
+        return np.asarray(found / np.where(length > 0, length, 1), dtype=np.float32)
 
     def _keep(self, wanted: set[str]) -> None:
         """Keep the vectors of tokens not seen before, while there is room."""

@@ -1,8 +1,8 @@
 """Texts by the million: vectors in an inverted file say which few hundred are worth comparing with a query.
 
 FAISS is an extra (`retrieval`) and imported when an index is built; a build for CUDA is used the same way.
-Source: André et al. (2015), as IndexIVFPQFastScan in FAISS: half a byte for every two numbers of a unit vector,
-compared in registers. On a GPU, which has no such index, a byte a number (IndexIVFScalarQuantizer).
+Source: André et al. (2015), as IndexIVFPQFastScan in FAISS: half a byte for every two numbers of a vector, compared in
+registers. On a GPU, which has no such index, a byte a number (IndexIVFScalarQuantizer).
 """
 
 from collections.abc import Sequence
@@ -15,14 +15,17 @@ from rapidfuzz import fuzz, process
 
 from rewrite.sounds import word_code
 
-POOL = 1000
+POOL = 2000
 """Texts whose ratio with a query is computed."""
 
 SOUNDED = 200
 """... and of those the nearest by ratio, whose sound is compared too."""
 
-PROBES, PROBED_SHARE = 64, 0.16
+PROBES, PROBED_SHARE = 160, 0.08
 """Lists of the inverted file that are read for a query: so many, or this share of them if that is more."""
+
+GPU_MOST = 2048
+"""Rows that FAISS can find at once on a GPU."""
 
 EXACT_BELOW = 10_000
 """Texts from which on not all vectors are compared."""
@@ -33,7 +36,7 @@ ENCODED_AT_ONCE = 50_000
 
 
 class TextEncoder(Protocol):
-    """Maps texts to unit vectors."""
+    """Maps texts to vectors of which near ones mean like texts, by Euclidean distance (of unit vectors: by cosine)."""
 
     @property
     def dimensions(self) -> int:
@@ -51,7 +54,7 @@ def available() -> bool:
 
 
 class VectorIndex:
-    """Rows of N unit vectors by inner product, nearly exact.
+    """Rows of N vectors by Euclidean distance, nearly exact.
 
     Args:
         on_gpu: keep the index on the first CUDA device.
@@ -66,7 +69,7 @@ class VectorIndex:
     ) -> None:
         import faiss
 
-        self._encoder = encoder
+        self._encoder, self._most = encoder, GPU_MOST if on_gpu else len(texts)
         self._index = _empty(encoder, texts, exact_below, on_gpu)
         for start in range(0, len(texts), ENCODED_AT_ONCE):
             self._index.add(encoder.encode(texts[start : start + ENCODED_AT_ONCE]))
@@ -78,8 +81,9 @@ class VectorIndex:
             self._index.nprobe = max(PROBES, int(PROBED_SHARE * self._index.nlist))
 
     def search(self, queries: Sequence[str], count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Inner products and rows, both (Q, count), best first; rows are -1 where there are no more."""
-        found: tuple[NDArray[np.float32], NDArray[np.int64]] = self._index.search(self._encoder.encode(queries), count)
+        """Squared distances and rows, both (Q, up to count), nearest first; a row is -1 where no text is left."""
+        found: tuple[NDArray[np.float32], NDArray[np.int64]]
+        found = self._index.search(self._encoder.encode(queries), min(count, self._most))
         return found
 
     def nbytes(self) -> int:
@@ -96,17 +100,15 @@ def _empty(encoder: TextEncoder, texts: Sequence[str], exact_below: int, on_gpu:
 
     dimensions = encoder.dimensions
     if len(texts) < exact_below:
-        return faiss.IndexFlatIP(dimensions)
+        return faiss.IndexFlatL2(dimensions)
     lists = int(np.clip(len(texts) // TEXTS_PER_LIST, 16, 2048))
-    quantiser = faiss.IndexFlatIP(dimensions)
+    quantiser = faiss.IndexFlatL2(dimensions)
     index: Any
     if on_gpu or dimensions % 2:
         kind = faiss.ScalarQuantizer.QT_8bit
-        index = faiss.IndexIVFScalarQuantizer(quantiser, dimensions, lists, kind, faiss.METRIC_INNER_PRODUCT)
+        index = faiss.IndexIVFScalarQuantizer(quantiser, dimensions, lists, kind, faiss.METRIC_L2)
     else:
-        metric = faiss.METRIC_INNER_PRODUCT
-        index = faiss.IndexIVFPQFastScan(quantiser, dimensions, lists, dimensions // 2, 4, metric)
-        index.by_residual = False
+        index = faiss.IndexIVFPQFastScan(quantiser, dimensions, lists, dimensions // 2, 4, faiss.METRIC_L2)
     index.cp.niter, index.cp.max_points_per_centroid = 8, TRAINED_PER_LIST
     step = max(1, len(texts) // (TRAINED_PER_LIST * lists))
     index.train(encoder.encode(texts[::step]))
@@ -130,11 +132,11 @@ class Indexed:
         gone = int(np.count_nonzero(~self.alive))
         if not self._size:
             return [(np.zeros(0, dtype=np.int64), np.zeros((3, 0), dtype=np.float32))] * len(queries)
-        products, rows = self._index.search(queries, min(self._size, POOL + min(gone, 4 * POOL)))
-        return [self._compared(*one) for one in zip(queries, products, rows, strict=True)]
+        distances, rows = self._index.search(queries, min(self._size, POOL + min(gone, 4 * POOL)))
+        return [self._compared(*one) for one in zip(queries, distances, rows, strict=True)]
 
     def _compared(
-        self, query: str, products: NDArray[np.float32], rows: NDArray[np.int64]
+        self, query: str, distances: NDArray[np.float32], rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         kept = np.flatnonzero(self.alive[rows] & (rows >= 0))
         texts = [self._texts[row] for row in rows[kept].tolist()]
@@ -144,7 +146,7 @@ class Indexed:
         sounds = np.zeros(len(kept), dtype=np.float32)
         sounds[nearest] = process.cdist([_sound(query)], codes, scorer=fuzz.ratio, dtype=np.float32)[0]
         order = np.argsort(rows[kept])
-        return rows[kept][order], np.stack([ratios, products[kept], sounds])[:, order]
+        return rows[kept][order], np.stack([ratios, -distances[kept], sounds])[:, order]
 
 
 def _sound(text: str) -> str:

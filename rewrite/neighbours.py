@@ -21,8 +21,8 @@ VIEWS = ("ratio", "ngrams", "sound")
 TURNS = ("ratio", "ngrams", "ratio", "sound", "ngrams")
 """Whose best text is taken next, round and round. (Spelling without spaces was tried too: it found nothing more.)"""
 
-INDEX_TURNS = ("ratio", "sound")
-"""... where an index has chosen the texts: by its vectors, so that these have had their say."""
+INDEX_TURNS = ("ratio", "ngrams", "sound")
+"""... where an index has chosen the texts, whose vectors stand in the place of n-grams."""
 
 CHUNK = 32
 """Queries whose scores are held at once."""
@@ -45,20 +45,22 @@ _Scored = tuple[NDArray[np.int64], NDArray[np.float32]]
 class Rows(Protocol):
     """N texts, ready for being compared by the pieces they share with a query."""
 
-    def cosines(self, queries: Sequence[str]) -> NDArray[np.float32]:
-        """Float32, shape (Q, N)."""
+    def nearness(self, queries: Sequence[str]) -> NDArray[np.float32]:
+        """Higher is nearer, float32, shape (Q, N)."""
         ...
 
 
 class EncodedRows:
-    """N texts as unit vectors of an encoder."""
+    """N texts as vectors of an encoder."""
 
     def __init__(self, encoder: index.TextEncoder, texts: Sequence[str]) -> None:
         self._encoder, self._vectors = encoder, encoder.encode(texts)
 
-    def cosines(self, queries: Sequence[str]) -> NDArray[np.float32]:
-        """Float32, shape (Q, N)."""
-        return np.asarray(self._encoder.encode(queries) @ self._vectors.T, dtype=np.float32)
+    def nearness(self, queries: Sequence[str]) -> NDArray[np.float32]:
+        """Minus the squared distance, float32, shape (Q, N)."""
+        asked, held = self._encoder.encode(queries), self._vectors
+        lengths = np.square(asked).sum(1)[:, None] + np.square(held).sum(1)
+        return np.asarray(2 * (asked @ held.T) - lengths, dtype=np.float32)
 
 
 class Scan:
@@ -78,7 +80,7 @@ class Scan:
     def scores(self, queries: Sequence[str]) -> NDArray[np.float32]:
         """How near each text is to each query in each of VIEWS, float32, shape (Q, len(VIEWS), N): higher is nearer."""
         sounds = _ratios([phonetic(query) for query in queries], self._sounds)
-        return np.stack([_ratios(queries, self._texts), self._rows.cosines(queries), sounds], axis=1)
+        return np.stack([_ratios(queries, self._texts), self._rows.nearness(queries), sounds], axis=1)
 
 
 class Neighbours:

@@ -97,7 +97,7 @@ class TextRows:
         self._scale = np.where(length > 0, 1 / np.where(length > 0, length, 1), 0).astype(np.float32)
         self._words_of_gram = weighted.tocsc()
 
-    def cosines(self, queries: Sequence[str]) -> NDArray[np.float32]:
+    def nearness(self, queries: Sequence[str]) -> NDArray[np.float32]:
         """Cosine of each query with each text, float32, shape (Q, N)."""
         found = np.empty((len(queries), len(self._scale)), dtype=np.float32)
         for row, query in enumerate(queries):

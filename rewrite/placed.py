@@ -1,4 +1,4 @@
-"""Vectors of texts that say which pairs of characters stand where: their cosines order texts much as `fuzz.ratio` does.
+"""Vectors of texts that say which pairs of characters stand where: near ones are near by `fuzz.ratio`, too.
 
 Every pair of neighbouring characters counts for the two of BINS stretches of the text that it lies between, so that an
 insertion moves weight a little instead of breaking the match. On misheard queries these vectors find what the ratio
@@ -20,7 +20,6 @@ BUCKETS = 2048
 WIDE = 1024
 """Dimensions of the random projection in which the main directions are sought."""
 
-WHITENED = 0.25
 SAMPLE = 20_000
 
 
@@ -45,21 +44,22 @@ def placed_pairs(texts: Sequence[str]) -> Any:
 
 
 class PlacedPairs:
-    """Maps texts to unit vectors: placed pairs, projected onto the main directions of a sample of texts.
+    """Maps texts to vectors: placed pairs, projected onto the main directions of a sample of texts.
+
+    What a text has beside these directions is lost, and its vector the shorter for it. Among a million texts the
+    nearest by distance hold more of what was meant than the nearest by cosine, which forgets how much was lost.
 
     Args:
         texts: the space, or a sample of it. dimensions: of a vector.
     """
 
-    def __init__(self, texts: Sequence[str], dimensions: int = 128, seed: int = 0) -> None:
+    def __init__(self, texts: Sequence[str], dimensions: int = 192, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
         wide = rng.standard_normal((BUCKETS * SLOTS, max(WIDE, dimensions)), dtype=np.float32)
-        step = max(1, len(texts) // SAMPLE)
-        sample = normalised(placed_pairs(texts[::step]) @ wide)
-        values, directions = np.linalg.eigh(sample.T @ sample)
-        # the fourth root tells rare directions a little better apart; a full whitening would be mostly noise
-        scale = np.maximum(values, values[-1] * 1e-6) ** -WHITENED if len(texts) else np.ones_like(values)
-        main = wide @ (directions * scale)[:, ::-1][:, :dimensions]
+        wide /= np.sqrt(wide.shape[1], dtype=np.float32)
+        sample = _unit(placed_pairs(texts[:: max(1, len(texts) // SAMPLE)])) @ wide
+        directions = np.linalg.eigh(sample.T @ sample)[1]
+        main = wide @ directions[:, -dimensions:]
         # turned at random, all numbers of a vector tell about as much, and can be shortened alike
         turned = np.linalg.qr(rng.standard_normal((dimensions, dimensions)))[0]
         self._table = np.ascontiguousarray(main @ turned, dtype=np.float32)
@@ -70,11 +70,13 @@ class PlacedPairs:
         return int(self._table.shape[1])
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors, float32, shape (N, dimensions)."""
-        return normalised(placed_pairs(texts) @ self._table)
+        """Vectors, float32, shape (N, dimensions)."""
+        return np.asarray(_unit(placed_pairs(texts)) @ self._table, dtype=np.float32)
 
 
-def normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scaled to unit length; zero vectors stay."""
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(length > 0, length, 1), dtype=np.float32)
+def _unit(rows: Any) -> Any:
+    """Non-empty CSR rows scaled to unit length."""
+    rows.sum_duplicates()
+    squares = np.add.reduceat(rows.data**2, rows.indptr[:-1]) if rows.shape[0] else np.zeros(0, np.float32)
+    rows.data /= np.repeat(np.sqrt(squares), np.diff(rows.indptr))
+    return rows

@@ -71,6 +71,12 @@ def test_dense_retrieval_works_without_pairs_and_with_one_text_only() -> None:
     assert fit("dense retrieval", TEXTS[:1], []).answer(["clay the river"]).rewrites == (TEXTS[0],)
 
 
+def test_the_confidence_of_dense_retrieval_is_the_cosine() -> None:
+    reference, query = fit("dense retrieval", TEXTS, []), "cal my mothr"
+    vectors = reference._encoder.encode([query, TEXTS[1]])
+    assert reference.answer([query]).confidence[0] == pytest.approx(vectors[0] @ vectors[1], abs=1e-5)
+
+
 def test_out_of_fold_answers_know_no_pair_of_their_own_fold() -> None:
     queries, meant = zip(*PAIRS, strict=True)
     alone = out_of_fold("mined look-up", queries, meant, np.array([0, 0, 0, 1, 2, 3]), TEXTS)

@@ -30,7 +30,8 @@ def test_what_the_index_finds_is_scored_in_every_view(indexed: Neighbours) -> No
     assert scores.shape == (len(VIEWS), index.POOL)
     vectors = projection(TEXTS, CONFIG).encode([QUERIES[0], *(TEXTS[row] for row in rows)])
     ratios = [fuzz.ratio(QUERIES[0], TEXTS[row]) for row in rows]
-    np.testing.assert_allclose(scores[:2], [ratios, vectors[1:] @ vectors[0]], rtol=1e-4, atol=1e-4)
+    far = np.square(vectors[1:] - vectors[0]).sum(1)
+    np.testing.assert_allclose(scores[:2], [ratios, -far], rtol=1e-4, atol=1e-4)
     nearest = np.argsort(-scores[0], kind="stable")[: index.SOUNDED // 2]
     sounds = [fuzz.ratio(phonetic(QUERIES[0]), phonetic(TEXTS[row])) for row in rows[nearest]]
     np.testing.assert_allclose(scores[2][nearest], sounds, rtol=1e-4)
