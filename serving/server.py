@@ -176,7 +176,7 @@ async def serve(
     check_address(config, keyring)
     if config.trace and not tracing.switch_on():
         raise ValueError("tracing was asked for, but opentelemetry is not installed; `pip install opentelemetry-sdk`")
-    with state_folder(config.state), _listening(config) as listener:
+    with _listening(config) as listener, state_folder(config.state):
         async with running(config, pool or make_pool(config)) as service:
             watch = asyncio.create_task(_watch_keys(keyring, service.metrics, config.watch_s))
             app = create_app(service, keyring, page)

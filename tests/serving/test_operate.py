@@ -107,11 +107,11 @@ def test_what_is_not_there_is_refused_by_name(
     [
         ({}, r"cannot listen; got --host 127.0.0.1 --port \d+ \(Address already in use\); .* --port 0 takes any"),
         ({"keys": Path("nowhere")}, "no file of keys; got nowhere; expected one that `reprise serve-key` wrote"),
-        ({"state": Path(__file__)}, r"--state is a file; got .*test_operate.py; expected a folder"),
+        ({"state": Path(__file__), "port": 0}, r"--state is a file; got .*test_operate.py; expected a folder"),
     ],
 )
 def test_what_serving_cannot_begin_with_is_one_sentence_and_exit_code_2(
-    settings: dict[str, Path], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    settings: dict[str, object], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -123,6 +123,7 @@ def test_what_serving_cannot_begin_with_is_one_sentence_and_exit_code_2(
     assert ended.value.code == 2
     (told,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert re.search(sentence, told)
+    assert not (tmp_path / "state").exists()
 
 
 def test_a_key_is_needed_where_keys_are_set_and_each_opens_its_own_routes(admin: Admin, tmp_path: Path) -> None:
