@@ -57,7 +57,7 @@ class PlacedPairs:
         rng = np.random.default_rng(seed)
         wide = rng.standard_normal((BUCKETS * SLOTS, max(WIDE, dimensions)), dtype=np.float32)
         wide /= np.sqrt(wide.shape[1], dtype=np.float32)
-        sample = _unit(placed_pairs(texts[:: max(1, len(texts) // SAMPLE)])) @ wide
+        sample = unit(placed_pairs(texts[:: max(1, len(texts) // SAMPLE)])) @ wide
         directions = np.linalg.eigh(sample.T @ sample)[1]
         main = wide @ directions[:, -dimensions:]
         # turned at random, all numbers of a vector tell about as much, and can be shortened alike
@@ -71,10 +71,10 @@ class PlacedPairs:
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors, float32, shape (N, dimensions)."""
-        return np.asarray(_unit(placed_pairs(texts)) @ self._table, dtype=np.float32)
+        return np.asarray(unit(placed_pairs(texts)) @ self._table, dtype=np.float32)
 
 
-def _unit(rows: Any) -> Any:
+def unit(rows: Any) -> Any:
     """Non-empty CSR rows scaled to unit length."""
     rows.sum_duplicates()
     squares = np.add.reduceat(rows.data**2, rows.indptr[:-1]) if rows.shape[0] else np.zeros(0, np.float32)

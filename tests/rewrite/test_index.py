@@ -56,6 +56,17 @@ def test_texts_added_and_removed_count_at_once() -> None:
     assert {text for text, _ in found.near(query, 600)} == {*TEXTS[:500], "brand new text"}
 
 
+def test_fresh_texts_are_scored_as_those_of_the_index_are() -> None:
+    encoder, fresh = projection(TEXTS, CONFIG), TEXTS[500:540]
+    found = Neighbours(TEXTS[:500], indexed=True, encoder=encoder)
+    found.add(fresh)
+    assert isinstance(found._fresh, neighbours.Scan)
+    vectors = encoder.encode([QUERIES[3], *fresh])
+    scores = found._fresh.scores([QUERIES[3]])[0]
+    far = np.square(vectors[1:] - vectors[0]).sum(1)
+    np.testing.assert_allclose(scores[VIEWS.index("ngrams")], -far, atol=1e-5)
+
+
 def test_many_removed_texts_do_not_empty_the_neighbourhood() -> None:
     found = Neighbours([*(f"play song {n}" for n in range(600)), "play songs"], indexed=True)
     found.remove([f"play song {n}" for n in range(600)])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rapidfuzz import fuzz, process
 
 from jobs.world.grammar import generate
-from rewrite.placed import BINS, BUCKETS, SLOTS, PlacedPairs, placed_pairs
+from rewrite.placed import BINS, BUCKETS, SLOTS, PlacedPairs, placed_pairs, unit
 
 TEXTS = generate(1500, np.random.default_rng(2))
 ENCODER = PlacedPairs(TEXTS)
@@ -62,3 +62,10 @@ def test_a_vector_is_as_long_as_the_part_of_its_text_that_the_space_knows() -> N
     known, strange = (np.linalg.norm(ENCODER.encode(texts), axis=1) for texts in (TEXTS[:50], ["zqxj kvwz", "0 0 0 0"]))
     assert known.max() < 1.2  # a random projection keeps lengths nearly
     assert strange.max() < known.min()
+
+
+@settings(deadline=None)
+@given(WRITTEN)
+def test_rows_scaled_to_unit_length_have_it_however_often_a_pair_comes(texts: list[str]) -> None:
+    rows = unit(placed_pairs([*texts, "aaaaaaaa"])).toarray()
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
