@@ -28,7 +28,12 @@ def quality(
             help="Folder of history, future, future_truth and oracle.parquet, or one `reprise simulate` wrote."
         ),
     ] = None,
-    model: Annotated[Path | None, typer.Option(help="Generator; default the base model that ships.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Generator: base, none, a path or a hub name; else base for --pairs and none for --voicelogs."
+        ),
+    ] = None,
     held_out: Annotated[
         bool, typer.Option("--held-out", help="Only pairs that `jobs.pretrain` leaves out of training, by their text.")
     ] = False,
@@ -59,12 +64,12 @@ def quality(
     torch.set_num_threads(threads)
     report: dict[str, Any] = {"seed": seed, "folds": folds}
     if pairs is not None:
-        report |= measure_pairs(pairs, catalogue or [], held_out, model or BASE, sample, folds, seed)
+        report |= measure_pairs(pairs, catalogue or [], held_out, _generator(model), sample, folds, seed)
         _show_pairs(report)
     if voicelogs is not None:
         from jobs.bench.voicelogs import Done, measure_voicelogs
 
-        learning = LearnConfig(steps=steps, seed=seed, threads=threads)
+        learning = LearnConfig(steps, None if model == "none" else model, seed=seed, threads=threads)
         report["voicelogs"] = measure_voicelogs(voicelogs, work, min_users, learning, Done(mined, bundle))
     if plot is not None:
         _draw(report, plot)
@@ -74,17 +79,30 @@ def quality(
         json.write_text(writer.dumps(report, indent=1) + "\n")
 
 
+def _generator(model: str | None) -> "Generator | None":
+    """What the pairs are ranked with; by default the base, where it ships."""
+    from rewrite.generator import Generator
+
+    if model == "none" or (model is None and not BASE.exists()):
+        return None
+    return Generator.load(BASE if model in (None, "base") else model)
+
+
 def measure_pairs(
-    pairs: Path, catalogue: list[Path], held_out: bool, model: Path, sample: int, folds: int, seed: int
+    pairs: Path,
+    catalogue: list[Path],
+    held_out: bool,
+    generator: "Generator | None",
+    sample: int,
+    folds: int,
+    seed: int,
 ) -> dict[str, Any]:
     """Scores per system under `systems`, ours under `reprise`; precision-trigger curves; what absence does."""
     from jobs.bench.pair_ranker import by_channel, rank
     from jobs.bench.pairs import PairTask, curve, left_alone, scores
     from jobs.progress import progress
-    from rewrite.generator import Generator
 
     task = PairTask.read(pairs, catalogue, sample, held_out)
-    generator = Generator.load(model) if model.exists() else None
     answers = _references(task, folds, seed)
     with progress("ranker", len(task.queries)) as advance:
         bare = rank(task, None, folds, seed, advance)

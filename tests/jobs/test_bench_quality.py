@@ -83,7 +83,7 @@ def test_left_alone_counts_what_stays_below_the_surest_share() -> None:
 def test_every_row_is_measured_with_and_without_the_model(files: tuple[Path, Path], tmp_path: Path) -> None:
     tiny_generator().save(tmp_path / "model")
     measure(
-        pairs=files[0], catalogue=[files[1]], model=tmp_path / "model", sample=40, folds=3,
+        pairs=files[0], catalogue=[files[1]], model=str(tmp_path / "model"), sample=40, folds=3,
         json=tmp_path / "q.json", plot=tmp_path / "q.png",
     )  # fmt: skip
     report = json.loads((tmp_path / "q.json").read_text())
@@ -97,9 +97,23 @@ def test_every_row_is_measured_with_and_without_the_model(files: tuple[Path, Pat
 
 
 def test_without_a_model_the_ranker_still_answers(files: tuple[Path, Path], tmp_path: Path) -> None:
-    report = measure_pairs(files[0], [files[1]], False, tmp_path / "none", 30, 3, 0)
+    report = measure_pairs(files[0], [files[1]], False, None, 30, 3, 0)
     assert not report["model"]
     assert report["systems"]["reprise"] == report["systems"]["reprise without the model"]
+
+
+def test_the_model_that_is_named_is_taken_for_pairs_and_for_voice_logs(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match="cannot load a generator from 'nowhere/model'"):
+        measure(pairs=files[0], catalogue=[files[1]], model="nowhere/model")
+    asked: list[LearnConfig] = []
+    monkeypatch.setattr(
+        "jobs.bench.voicelogs.measure_voicelogs", lambda logs, work, users, learning, done: asked.append(learning)
+    )
+    for model in (None, "none", "base"):
+        measure(voicelogs=tmp_path, model=model)
+    assert [learning.model for learning in asked] == [None, None, "base"]
 
 
 def test_nothing_to_measure_is_an_error(files: tuple[Path, Path], tmp_path: Path) -> None:
