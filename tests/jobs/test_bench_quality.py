@@ -12,7 +12,7 @@ import pytest
 from jobs.base import held_out
 from jobs.bench.pairs import PairTask, curve, left_alone, plain, scores
 from jobs.bench.personal import surest
-from jobs.bench.quality import measure_pairs, quality
+from jobs.bench.quality import _generator, quality
 from jobs.bench.voicelogs import measure_voicelogs
 from jobs.learn import LearnConfig
 from jobs.pretrain import read_pairs
@@ -97,7 +97,8 @@ def test_every_row_is_measured_with_and_without_the_model(files: tuple[Path, Pat
 
 
 def test_without_a_model_the_ranker_still_answers(files: tuple[Path, Path], tmp_path: Path) -> None:
-    report = measure_pairs(files[0], [files[1]], False, None, 30, 3, 0)
+    measure(pairs=files[0], catalogue=[files[1]], model="none", sample=30, folds=3, json=tmp_path / "q.json")
+    report = json.loads((tmp_path / "q.json").read_text())
     assert not report["model"]
     assert report["systems"]["reprise"] == report["systems"]["reprise without the model"]
 
@@ -113,6 +114,8 @@ def test_the_model_that_is_named_is_taken_for_pairs_and_for_voice_logs(
     )
     for model in (None, "none", "base"):
         measure(voicelogs=tmp_path, model=model)
+        taken = _generator(model)
+        assert (taken is None) == (model == "none")
     assert [learning.model for learning in asked] == [None, None, "base"]
 
 
