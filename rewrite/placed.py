@@ -75,7 +75,7 @@ class PlacedPairs:
 
 
 def unit(rows: Any) -> Any:
-    """Non-empty CSR rows scaled to unit length."""
+    """Scale CSR rows, none of them empty, to unit length, in place."""
     rows.sum_duplicates()
     squares = np.add.reduceat(rows.data**2, rows.indptr[:-1]) if rows.shape[0] else np.zeros(0, np.float32)
     rows.data /= np.repeat(np.sqrt(squares), np.diff(rows.indptr))
