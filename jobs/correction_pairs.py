@@ -82,7 +82,7 @@ def held_out(
     return probabilities
 
 
-def nested_guess(rows: kinds.Rows, labels: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
+def nested_guess(rows: NDArray[np.float64], labels: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
     """(N,) classes where a block's model and its cuts both come from the other blocks only."""
     guess = np.zeros(len(rows), dtype=np.int64)
     for train, test in time_blocks(len(rows), folds):

@@ -1,59 +1,62 @@
 """Telling a recognition correction from a rewording from a new request: the trained model of follow-ups.
 
-The mean of a multinomial logistic regression and gradient-boosted trees over `mining.pair_features`: on few thousand
-labelled pairs the two err on different ones. Which of the two corrections it is, `mining.phrases` has a say in as well:
-only the words show what this assistant answers where it misheard. Kept as JSON, so that loading it runs no code.
+Whether a pair is a correction, the mean of a logistic regression and gradient-boosted trees over all of
+`mining.pair_features` says: on few thousand labelled pairs the two err on different ones. Which correction it is, a
+logistic regression over a few of them says: examples are fewer still, and trees learn them by heart. Kept as JSON, so
+that loading it runs no code.
 """
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
-from mining import phrases
-from mining.pair_features import NAMES, Pair, features
-from mining.phrases import PhraseModel
+from mining import logistic
+from mining.english import english
+from mining.logistic import Logistic
+from mining.pair_features import NAMES, ORDINARINESS, Pair, features
 
 Array = NDArray[np.float64]
 
 CLASSES = ("new_command", "command_correction", "asr_correction")
 """Kinds that the model tells apart: column numbers of its probabilities."""
 
+TELLING = (
+    "same",
+    "second_words",
+    "executed",
+    "sound_ratio",
+    "sound_partial",
+    "jaccard",
+    "reply_sorry",
+    "reply_teach",
+    "kept",
+    "given",
+    *ORDINARINESS,
+)
+"""Features that tell a recognition error from a rewording."""
 
-@dataclass(frozen=True)
-class Rows:
-    """N pairs as a model sees them."""
-
-    features: Array
-    """(N, features) in the order of NAMES."""
-    phrases: Any
-    """(N, phrases.SIZE) sparse counts of n-grams."""
-
-    def __len__(self) -> int:
-        return len(self.features)
-
-    def __getitem__(self, rows: NDArray[np.int64]) -> "Rows":
-        return Rows(self.features[rows], self.phrases[rows])
+_TELLING = [NAMES.index(name) for name in TELLING]
 
 
 @dataclass(frozen=True)
 class KindModel:
-    """Weights of both halves, and where to cut their mean."""
+    """Weights of all parts, and where to cut what they say."""
 
-    mean: tuple[float, ...]
-    scale: tuple[float, ...]
-    weights: tuple[tuple[float, ...], ...]
-    """(classes, features) of the logistic half, over standardised features."""
-    offsets: tuple[float, ...]
+    names: tuple[str, ...]
+    """NAMES as they were when it was fitted."""
+    linear: Logistic
+    """Of all features: the classes."""
     trees: str
     """LightGBM's text form of the boosted half."""
-    phrases: PhraseModel
-    """Has an equal say in which of the corrections it is."""
+    misheard: Logistic
+    """Of the features TELLING: rewording or recognition error, given that it is either."""
+    english: bool
+    """Whether the features of English were known when it was fitted."""
     threshold: float = 0.5
     """P(correction of either kind) from which a pair is one."""
     asr_weight: float = 1.0
@@ -67,18 +70,14 @@ class KindModel:
 
         return lightgbm.Booster(model_str=self.trees)
 
-    def probabilities(self, rows: Rows) -> Array:
-        """(N, classes), each row summing to 1."""
+    def probabilities(self, rows: Array) -> Array:
+        """(N, classes) of rows (N, features), each row summing to 1."""
         if not len(rows):
             return np.zeros((0, len(CLASSES)))
-        trees = np.asarray(self._booster.predict(rows.features, num_threads=1))
-        new, command, asr = ((self._logistic(rows.features) + trees) / 2).T
-        share = (asr / (command + asr) + self.phrases.probabilities(rows.phrases)) / 2
-        return np.stack([new, (1 - new) * (1 - share), (1 - new) * share], axis=1)
-
-    def _logistic(self, rows: Array) -> Array:
-        logits = (rows - np.array(self.mean)) / np.array(self.scale) @ np.array(self.weights).T + np.array(self.offsets)
-        return np.asarray(softmax(logits, axis=1))
+        trees = np.asarray(self._booster.predict(rows, num_threads=1))
+        corrected = 1 - (self.linear.probabilities(rows)[:, 0] + trees[:, 0]) / 2
+        misheard = self.misheard.probabilities(rows[:, _TELLING])[:, 1]
+        return np.stack([1 - corrected, corrected * (1 - misheard), corrected * misheard], axis=1)
 
     def decide(self, probabilities: Array) -> NDArray[np.int64]:
         """(N,) class numbers."""
@@ -86,27 +85,28 @@ class KindModel:
 
     def to_json(self) -> str:
         """The whole model as JSON."""
-        return json.dumps({**{name: getattr(self, name) for name in _FIELDS}, "phrases": asdict(self.phrases)})
+        return json.dumps({**_fields(self), "linear": asdict(self.linear), "misheard": asdict(self.misheard)})
 
     @staticmethod
     def from_json(text: str) -> "KindModel":
         """The model that `to_json` wrote.
 
         Raises:
-            ValueError: its features are not the ones that this version computes.
+            ValueError: its features are not the ones that are computed here.
         """
         got = json.loads(text)
-        if len(got["mean"]) != len(NAMES):
-            raise ValueError(
-                f"the model has {len(got['mean'])} features; expected {len(NAMES)}. Was it trained by another version?"
-            )
-        weights = tuple(tuple(row) for row in got["weights"])
-        listed = {name: tuple(got[name]) for name in ("mean", "scale", "offsets")}
-        said: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in got["phrases"].items()}
-        return KindModel(**{**got, **listed, "weights": weights, "phrases": PhraseModel(**said)})
+        names = tuple(got.get("names", ()))
+        if names != NAMES:
+            raise ValueError(f"the model has {len(names)} features; expected {len(NAMES)}. Trained by another version?")
+        if got["english"] != (english() is not None):
+            where = "with" if got["english"] else "without"
+            raise ValueError(f"the model was trained {where} pocketsphinx; expected it {where} pocketsphinx here, too")
+        parts = {name: Logistic.of(got[name]) for name in ("linear", "misheard")}
+        return KindModel(**{**got, **parts, "names": names})
 
 
-_FIELDS = ("mean", "scale", "weights", "offsets", "trees", "threshold", "asr_weight", "trained_on")
+def _fields(model: KindModel) -> dict[str, Any]:
+    return {field.name: getattr(model, field.name) for field in fields(model)}
 
 
 def decide(probabilities: Array, threshold: float, asr_weight: float) -> NDArray[np.int64]:
@@ -116,33 +116,28 @@ def decide(probabilities: Array, threshold: float, asr_weight: float) -> NDArray
     return np.where(corrected, np.where(heard_wrong, 2, 1), 0).astype(np.int64)
 
 
-def matrix(pairs: Sequence[Pair]) -> Rows:
-    """`pairs` as a model sees them."""
-    rows = [list(features(pair).values()) for pair in pairs]
-    return Rows(np.array(rows, dtype=np.float64).reshape(len(rows), len(NAMES)), phrases.counts(pairs))
+def matrix(pairs: Sequence[Pair]) -> Array:
+    """(N, features) in the order of NAMES."""
+    known = english()
+    rows = [list(features(pair, known).values()) for pair in pairs]
+    return np.array(rows, dtype=np.float64).reshape(len(rows), len(NAMES))
 
 
 def fit(
-    rows: Rows, labels: NDArray[np.int64], seed: int = 0, threshold: float = 0.5, asr_weight: float = 1.0
+    rows: Array, labels: NDArray[np.int64], seed: int = 0, threshold: float = 0.5, asr_weight: float = 1.0
 ) -> KindModel:
     """Fit every part on labelled rows and their classes (N,)."""
     import lightgbm
-    from sklearn.linear_model import LogisticRegression
 
-    table, corrected = rows.features, np.flatnonzero(labels > 0)
-    mean, scale = table.mean(axis=0), table.std(axis=0)
-    scale = np.where(scale > 0, scale, 1.0)
-    linear = LogisticRegression(C=0.1, max_iter=5000).fit((table - mean) / scale, labels)
-    data = lightgbm.Dataset(table, label=labels, params={"verbose": -1})
+    corrected = np.flatnonzero(labels > 0)
+    data = lightgbm.Dataset(rows, label=labels, params={"verbose": -1})
     trees = lightgbm.train({**_TREES, "seed": seed}, data, num_boost_round=250)
-    rounded = lambda values: tuple(round(float(v), 6) for v in values)  # noqa: E731
     return KindModel(
-        rounded(mean),
-        rounded(scale),
-        tuple(rounded(row) for row in linear.coef_),
-        rounded(linear.intercept_),
+        NAMES,
+        logistic.fit(rows, labels),
         trees.model_to_string(),
-        phrases.fit(rows.phrases[corrected], labels[corrected] - 1),
+        logistic.fit(rows[corrected][:, _TELLING], labels[corrected] - 1),
+        bool((rows[:, NAMES.index(ORDINARINESS[0])] >= 0).any()),
         threshold,
         asr_weight,
     )

@@ -11,6 +11,9 @@ import jellyfish
 from rapidfuzz import fuzz
 from rapidfuzz.distance import JaroWinkler, Levenshtein, Prefix
 
+from mining.english import UNKNOWN, English
+from mining.kept import kept
+
 _WORD = re.compile(r"[a-z0-9']+")
 _TAKES_BACK = re.compile(r"(no|cancel|stop|nothing|undo|that's|not)\b")
 
@@ -59,14 +62,15 @@ def sounds(tokens: list[str]) -> str:
     return " ".join(jellyfish.metaphone(token) for token in tokens)
 
 
-def features(pair: Pair) -> dict[str, float]:
-    """Every feature by name, all finite; -1 marks what the window does not show."""
+def features(pair: Pair, english: English | None = None) -> dict[str, float]:
+    """Every feature by name, all finite; -1 marks what the window does not show, or would take knowing English."""
     mine, theirs = words(pair.first), words(pair.second)
     return {
         **_text(mine, theirs),
         **_terms(mine, theirs),
         **_reply(pair.response, mine, theirs),
         **_window(pair, mine, theirs),
+        **_meaning(mine, theirs, english),
     }
 
 
@@ -137,6 +141,28 @@ def _window(pair: Pair, mine: list[str], theirs: list[str]) -> dict[str, float]:
         "after_ratio_second": -1.0 if after is None else fuzz.ratio(b, after),
         "after_ratio_first": -1.0 if after is None else fuzz.ratio(a, after),
     }
+
+
+def _meaning(mine: list[str], theirs: list[str], english: English | None) -> dict[str, float]:
+    rarity = english.rarity if english else None
+    return {
+        **(_ordinariness(mine, english) if english and mine else dict.fromkeys(ORDINARINESS, -1.0)),
+        "kept": kept(mine, theirs, rarity),
+        "given": kept(theirs, mine, rarity),
+    }
+
+
+ORDINARINESS = ("first_surprisal", "first_fit", "first_unknown", "first_unfinished")
+"""Features that take knowing English: nats a word of the first request, nats a word that its context saves, share of
+unknown words, nats of ending where it ends."""
+
+
+def _ordinariness(mine: list[str], english: English) -> dict[str, float]:
+    rarity, surprisals = [english.rarity(word) for word in mine], english.surprisals(mine)
+    fit = (sum(rarity) - sum(surprisals[:-1])) / len(mine)
+    unknown = sum(nats >= UNKNOWN for nats in rarity) / len(mine)
+    found = (sum(surprisals) / len(surprisals), fit, unknown, surprisals[-1])
+    return dict(zip(ORDINARINESS, found, strict=True))
 
 
 NAMES: tuple[str, ...] = tuple(features(Pair("a", "b", 1.0, 0.0)))

@@ -14,7 +14,9 @@ from jobs.bench.corrections import measure
 from jobs.correction_pairs import read_pairs, scores, time_blocks
 from jobs.fit_kinds import fit_kinds
 from mining import kinds
+from mining.english import English
 from mining.pair_features import NAMES, Pair, features
+from tests.mining.test_english import Tens
 
 
 def labelled(path: Path, n: int = 60) -> Path:
@@ -70,25 +72,36 @@ def test_a_trained_model_tells_a_correction_from_a_new_wish(model: kinds.KindMod
 
 def test_a_model_is_plain_json_that_names_its_training_data_by_hash_only(model_path: Path) -> None:
     stored = json.loads(model_path.read_text())
-    assert set(stored) == {
-        "mean",
-        "scale",
-        "weights",
-        "offsets",
-        "trees",
-        "threshold",
-        "asr_weight",
-        "trained_on",
-        "phrases",
-    }
+    named = {"names", "linear", "trees", "misheard", "english", "threshold", "asr_weight", "trained_on"}
+    assert set(stored) == named
+    assert set(stored["linear"]) == set(stored["misheard"]) == {"mean", "scale", "weights", "offsets"}
     assert len(stored["trained_on"]) == 64
 
 
 def test_a_model_of_other_features_is_refused(model_path: Path) -> None:
     stored = json.loads(model_path.read_text())
-    stored["mean"] = stored["mean"][1:]
+    stored["names"] = stored["names"][1:]
     with pytest.raises(ValueError, match=rf"has {len(NAMES) - 1} features; expected {len(NAMES)}"):
         kinds.KindModel.from_json(json.dumps(stored))
+
+
+@pytest.mark.parametrize("trained_with", [True, False])
+def test_a_model_is_refused_where_not_as_much_is_known_of_english(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch, trained_with: bool
+) -> None:
+    stored = json.loads(model_path.read_text())
+    stored["english"] = trained_with
+    known = {True: None, False: English(Tens())}
+    monkeypatch.setattr(kinds, "english", lambda: known[trained_with])
+    with pytest.raises(ValueError, match=r"was trained with(out)? pocketsphinx; expected"):
+        kinds.KindModel.from_json(json.dumps(stored))
+
+
+def test_saved_and_read_again_a_model_says_the_same(model: kinds.KindModel) -> None:
+    rows = kinds.matrix([Pair("call anna", "call hannah", 0.0, 5.0, "sorry"), Pair("stop", "play", 1.0, 90.0)])
+    again = kinds.KindModel.from_json(model.to_json())
+    assert again == model
+    assert np.array_equal(again.probabilities(rows), model.probabilities(rows))
 
 
 @settings(max_examples=60, deadline=None)
@@ -96,9 +109,10 @@ def test_a_model_of_other_features_is_refused(model_path: Path) -> None:
 def test_features_are_finite_and_named_alike_for_any_pair(
     a: str, b: str, gap: float, reply: str, near: str | None
 ) -> None:
-    found = features(Pair(a, b, 0.5, gap, reply, before=near, after=near))
-    assert tuple(found) == NAMES
-    assert np.all(np.isfinite(list(found.values())))
+    for english in (None, English(Tens())):
+        found = features(Pair(a, b, 0.5, gap, reply, before=near, after=near), english)
+        assert tuple(found) == NAMES
+        assert np.all(np.isfinite(list(found.values())))
 
 
 def test_alone_or_in_a_batch_a_pair_gets_the_same_probabilities(model: kinds.KindModel) -> None:
