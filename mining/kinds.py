@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mining import logistic
 from mining.english import english
 from mining.logistic import Logistic
-from mining.pair_features import NAMES, ORDINARINESS, Pair, features
+from mining.pair_features import NAMES, ORDINARY, Pair, features
 
 Array = NDArray[np.float64]
 
@@ -36,7 +36,7 @@ TELLING = (
     "reply_teach",
     "kept",
     "given",
-    *ORDINARINESS,
+    *ORDINARY,
 )
 """Features that tell a recognition error from a rewording."""
 
@@ -137,7 +137,7 @@ def fit(
         logistic.fit(rows, labels),
         trees.model_to_string(),
         logistic.fit(rows[corrected][:, _TELLING], labels[corrected] - 1),
-        bool((rows[:, NAMES.index(ORDINARINESS[0])] >= 0).any()),
+        bool((rows[:, NAMES.index(ORDINARY[0])] >= 0).any()),
         threshold,
         asr_weight,
     )

@@ -70,7 +70,8 @@ def features(pair: Pair, english: English | None = None) -> dict[str, float]:
         **_terms(mine, theirs),
         **_reply(pair.response, mine, theirs),
         **_window(pair, mine, theirs),
-        **_meaning(mine, theirs, english),
+        **_ordinary(pair, mine, theirs, english),
+        **_kept(mine, theirs, english),
     }
 
 
@@ -143,26 +144,32 @@ def _window(pair: Pair, mine: list[str], theirs: list[str]) -> dict[str, float]:
     }
 
 
-def _meaning(mine: list[str], theirs: list[str], english: English | None) -> dict[str, float]:
+def _kept(mine: list[str], theirs: list[str], english: English | None) -> dict[str, float]:
     rarity = english.rarity if english else None
-    return {
-        **(_ordinariness(mine, english) if english and mine else dict.fromkeys(ORDINARINESS, -1.0)),
-        "kept": kept(mine, theirs, rarity),
-        "given": kept(theirs, mine, rarity),
-    }
+    return {"kept": kept(mine, theirs, rarity), "given": kept(theirs, mine, rarity)}
 
 
-ORDINARINESS = ("first_surprisal", "first_fit", "first_unknown", "first_unfinished")
-"""Features that take knowing English: nats a word of the first request, nats a word that its context saves, share of
-unknown words, nats of ending where it ends."""
+ORDINARY = ("surprisal", "fit", "unknown", "unfinished")
+"""Features that take knowing English: nats a word of the first request, nats a word that context saves, share of
+unknown words, nats of ending there. Requests around it that failed count half: who is misheard is misheard again."""
 
 
-def _ordinariness(mine: list[str], english: English) -> dict[str, float]:
-    rarity, surprisals = [english.rarity(word) for word in mine], english.surprisals(mine)
-    fit = (sum(rarity) - sum(surprisals[:-1])) / len(mine)
-    unknown = sum(nats >= UNKNOWN for nats in rarity) / len(mine)
-    found = (sum(surprisals) / len(surprisals), fit, unknown, surprisals[-1])
-    return dict(zip(ORDINARINESS, found, strict=True))
+def _ordinary(pair: Pair, mine: list[str], theirs: list[str], english: English | None) -> dict[str, float]:
+    if english is None or not mine:
+        return dict.fromkeys(ORDINARY, -1.0)
+    around = ((words(pair.before or ""), pair.before_executed), (theirs, pair.second_executed))
+    failed = [(said, (1 - done) / 2) for said, done in around if said and 0 <= done < 1]
+    weights = [1.0, *(weight for _, weight in failed)]
+    rows = [_ordinariness(said, english) for said in (mine, *(said for said, _ in failed))]
+    means = (sum(w * value for w, value in zip(weights, column, strict=True)) for column in zip(*rows, strict=True))
+    return dict(zip(ORDINARY, (mean / sum(weights) for mean in means), strict=True))
+
+
+def _ordinariness(said: list[str], english: English) -> tuple[float, ...]:
+    rarity, surprisals = [english.rarity(word) for word in said], english.surprisals(said)
+    fit = (sum(rarity) - sum(surprisals[:-1])) / len(said)
+    unknown = sum(nats >= UNKNOWN for nats in rarity) / len(said)
+    return sum(surprisals) / len(surprisals), fit, unknown, surprisals[-1]
 
 
 NAMES: tuple[str, ...] = tuple(features(Pair("a", "b", 1.0, 0.0)))

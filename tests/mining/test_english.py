@@ -3,12 +3,13 @@
 import math
 import sys
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mining.english import UNKNOWN, English, english
-from mining.pair_features import ORDINARINESS, Pair, features
+from mining.pair_features import ORDINARY, Pair, features
 
 NAT = math.log(1.0001)
 
@@ -60,14 +61,27 @@ def test_a_request_that_breaks_off_ends_unexpectedly(known: English) -> None:
 
 def test_what_was_misheard_reads_less_like_english_than_what_was_meant(known: English) -> None:
     heard, meant = (features(Pair(text, "", 0.0, 9.0), known) for text in ("posing you email", "compose a new email"))
-    assert heard["first_surprisal"] > meant["first_surprisal"]
-    assert heard["first_fit"] < meant["first_fit"]
+    assert heard["surprisal"] > meant["surprisal"]
+    assert heard["fit"] < meant["fit"]
+
+
+def test_failed_requests_around_the_first_count_half_and_others_do_not() -> None:
+    def found(pair: Pair) -> list[float]:
+        said = features(pair, English(Tens()))
+        return [said[name] for name in ORDINARY]
+
+    alone = np.array(found(Pair("call anna", "call hannah", 0.0, 9.0)))
+    second, before = (np.array(found(Pair(text, "", 0.0, 9.0))) for text in ("call hannah", "zzz play"))
+    carried_out = Pair("call anna", "call hannah", 0.0, 9.0, before="zzz play", before_executed=1.0, second_executed=-1)
+    failed = Pair("call anna", "call hannah", 0.0, 9.0, before="zzz play", before_executed=0.0, second_executed=0.5)
+    assert found(carried_out) == pytest.approx(alone)
+    assert found(failed) == pytest.approx((alone + before / 2 + second / 4) / 1.75)
 
 
 @given(st.sampled_from(["", "?!", "play something"]))
 def test_without_english_or_without_words_its_features_are_minus_one(text: str) -> None:
     found = features(Pair(text, "play it", 0.0, 9.0), None if text == "play something" else English(Tens()))
-    assert {found[name] for name in ORDINARINESS} == {-1.0}
+    assert {found[name] for name in ORDINARY} == {-1.0}
 
 
 def test_without_pocketsphinx_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
