@@ -23,6 +23,7 @@ class PretrainedEncoder(nn.Module):
         self.model = model
         self.tokenizer = tokenizer
         self.word_width = self.pooled_width = int(model.config.hidden_size)
+        self.linear_width = 0
         if tokenizer.pad_token_id is None:
             raise ValueError(f"the tokenizer of {model.config.model_type} has no PAD token; expected one to attribute")
 

@@ -39,8 +39,16 @@ class Reading:
     tags: tuple[str, ...] = ()
 
 
+LINEAR_SHARE = 0.5
+"""Of the linear path's logits in the sum with the heads'."""
+
+
 class Nlu(nn.Module):
-    """Joint model. `encoder` is an `Encoder`."""
+    """Joint model. `encoder` is an `Encoder`.
+
+    Raises:
+        ValueError: an encoder whose linear path was made for other labels.
+    """
 
     temperatures: Tensor
 
@@ -48,6 +56,11 @@ class Nlu(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.labels = labels
+        if encoder.linear_width not in (0, len(labels.domains) + len(labels.intents)):
+            raise ValueError(
+                f"the encoder's linear path has {encoder.linear_width} logits; expected one for each of "
+                f"{len(labels.domains)} domains and {len(labels.intents)} intents; is it of other labels?"
+            )
         self.domain_head = nn.Linear(encoder.pooled_width, len(labels.domains))
         self.intent_head = nn.Linear(encoder.pooled_width, len(labels.intents))
         self.tag_head = nn.Linear(encoder.word_width, len(labels.tags))
@@ -58,12 +71,25 @@ class Nlu(nn.Module):
         """A fresh model; without `encoder` the compact one. The global random state is left as it was."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return cls(encoder or CompactEncoder(), labels)
+            compact = CompactConfig(linear=len(labels.domains) + len(labels.intents))
+            return cls(encoder or CompactEncoder(compact), labels)
 
     def forward(self, input_ids: Tensor, mask: Tensor, first: Tensor, word_mask: Tensor) -> tuple[Tensor, ...]:
         """Logits of domain (B, L), intent (B, L) and tags (B, T, L)."""
         local, pooled = self.encoder.encode(input_ids, mask, first, word_mask)
-        return self.domain_head(pooled), self.intent_head(pooled), self.tag_head(local)
+        return *combined(self.views_of(pooled)), self.tag_head(local)
+
+    def views(self, batch: Batch) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
+        """Logits of domain (B, L) and intent (B, L) by each view, the heads' first; and of the tags (B, T, L)."""
+        local, pooled = self.encoder.encode(batch.input_ids, batch.mask, batch.first, batch.word_mask)
+        return self.views_of(pooled), self.tag_head(local)
+
+    def views_of(self, pooled: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Logits of domain and intent by each view, from what the encoder says of the utterances."""
+        features, linear = pooled[:, : self.encoder.pooled_width], pooled[:, self.encoder.pooled_width :]
+        heads = (self.domain_head(features), self.intent_head(features))
+        domains = len(self.labels.domains)
+        return [heads, (linear[:, :domains], linear[:, domains:])] if self.encoder.linear_width else [heads]
 
     def logits(self, batch: Batch) -> tuple[Tensor, ...]:
         """As `forward`."""
@@ -95,8 +121,8 @@ class Nlu(nn.Module):
         return out
 
     def pooled(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
-        """(N, D) features of whole utterances, what the domain and intent heads see."""
-        out = torch.empty((len(texts), self.encoder.pooled_width))
+        """(N, D + L) features of whole utterances, what both heads see, and the linear path's logits."""
+        out = torch.empty((len(texts), self.encoder.pooled_width + self.encoder.linear_width))
         with torch.no_grad():
             for rows, batch, _ in self._read_batches(texts, batch_size):
                 out[rows] = self.encoder.encode(batch.input_ids, batch.mask, batch.first, batch.word_mask)[1].cpu()
@@ -188,6 +214,14 @@ class Nlu(nn.Module):
         return model.eval()
 
 
+def combined(views: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Logits of domain and intent: the heads', and a share of the linear path's where there is one."""
+    (domain, intent), *others = views
+    for linear in others:
+        domain, intent = domain + LINEAR_SHARE * linear[0], intent + LINEAR_SHARE * linear[1]
+    return domain, intent
+
+
 CONFIG, WEIGHTS = "nlu.json", "nlu.safetensors"
 
 
@@ -195,7 +229,7 @@ def compact(facts: dict[str, Any]) -> CompactEncoder:
     """The compact encoder from its facts."""
     if facts.get("kind") != "compact":
         raise ValueError(f"the model has an encoder of kind {facts.get('kind')!r}; expected 'compact' here")
-    return CompactEncoder(CompactConfig(**{name: value for name, value in facts.items() if name != "kind"}))
+    return CompactEncoder(CompactConfig.of_facts({name: value for name, value in facts.items() if name != "kind"}))
 
 
 def _marginals(pairs: Tensor, rows: list[int], count: int) -> Tensor:

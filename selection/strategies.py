@@ -12,7 +12,7 @@ import torch
 from selection.attributions import AttributionConfig, Gate, Target, attribute
 from selection.examples import Utterance, align
 from selection.influence import Influence, Misreading, importance
-from selection.model import Nlu, Reading
+from selection.model import Nlu, Reading, combined
 from selection.selecting import Candidate
 
 
@@ -130,9 +130,10 @@ def gradient_similarity(scene: Scene, candidates: Sequence[Candidate]) -> np.nda
 
 def _intent_gradients(model: Nlu, utterances: Sequence[Utterance]) -> tuple[np.ndarray, np.ndarray]:
     """(N, L) p - y and (N, D) features, with a 1 for the bias."""
-    features = model.pooled([u.text for u in utterances])
+    pooled = model.pooled([u.text for u in utterances])
     with torch.no_grad():
-        probs = model.intent_head(features.to(model.intent_head.weight.device)).softmax(-1).cpu()
+        probs = combined(model.views_of(pooled.to(model.temperatures.device)))[1].softmax(-1).cpu()
+    features = pooled[:, : model.encoder.pooled_width]
     for row, utterance in enumerate(utterances):
         probs[row, model.labels.intent_row[utterance.intent]] -= 1
     ones = torch.ones((len(features), 1))

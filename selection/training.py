@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from selection.encoder import Batch
 from selection.examples import Utterance, align, words
@@ -222,14 +223,24 @@ def batch_loss(model: Nlu, rows: Prepared, chosen: np.ndarray, config: TrainingC
     batch = model.encoder.batch([rows.heard[row] for row in chosen])
     if config.word_dropout:
         batch = _hide_words(model, batch, config.word_dropout)
-    domain, intent, tags = model.logits(batch)
-    entropy = torch.nn.functional.cross_entropy
-    d, i = (torch.from_numpy(labels[chosen]).to(domain.device) for labels in (rows.domains, rows.intents))
+    views, tags = model.views(batch)
+    domains, intents = (torch.from_numpy(labels[chosen]).to(tags.device) for labels in (rows.domains, rows.intents))
+    loss = _views_loss(views, domains, intents, config.label_smoothing)
     right_tags = _tag_rows([rows.tags[row] for row in chosen], tags.shape[1]).to(tags.device)
-    smooth = config.label_smoothing
-    loss = entropy(intent, i, label_smoothing=smooth) + 0.5 * entropy(domain, d, label_smoothing=smooth)
     if (right_tags >= 0).any():
-        loss = loss + entropy(tags.flatten(0, 1), right_tags.flatten(), ignore_index=-1)
+        loss = loss + cross_entropy(tags.flatten(0, 1), right_tags.flatten(), ignore_index=-1)
+    return loss
+
+
+def _views_loss(
+    views: Sequence[tuple[Tensor, Tensor]], domains: Tensor, intents: Tensor, label_smoothing: float
+) -> Tensor:
+    """Every view has a loss of its own, so that their mistakes stay different; only the heads' labels are smoothed."""
+    loss = torch.zeros((), device=intents.device)
+    for at, (domain, intent) in enumerate(views):
+        smooth = 0.0 if at else label_smoothing
+        loss = loss + cross_entropy(intent, intents, label_smoothing=smooth)
+        loss = loss + 0.5 * cross_entropy(domain, domains, label_smoothing=smooth)
     return loss
 
 

@@ -1,5 +1,6 @@
 """Training, reading, calibration, saving."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from selection.calibration import calibrate, temperature
+from selection.encoder import CompactConfig, CompactEncoder
 from selection.examples import Utterance
 from selection.labels import Labels
 from selection.model import Nlu, best_tags
@@ -188,3 +190,13 @@ def test_an_empty_word_has_an_embedding_of_zero() -> None:
     encoder = tiny_encoder().eval()
     batch = encoder.batch([["hello", ""]])
     assert torch.equal(encoder.words(batch.input_ids)[0, 1], torch.zeros(16))
+
+
+def test_a_bundle_from_before_the_gate_and_the_linear_path_loads(tmp_path: Path) -> None:
+    old = Nlu.build(Labels.of(utterances()), CompactEncoder(CompactConfig(512, 16, 16, gated=False)))
+    old.save(tmp_path)
+    config = json.loads((tmp_path / "nlu.json").read_text())
+    for later in ("gated", "linear", "linear_buckets"):
+        del config["encoder"][later]
+    (tmp_path / "nlu.json").write_text(json.dumps(config))
+    assert Nlu.load(tmp_path).read(["play hello by mika"]) == old.read(["play hello by mika"])
