@@ -29,7 +29,8 @@ def candidates() -> list[Candidate]:
 
 
 def scene(seed: int = 0, held: list[Utterance] | None = None) -> Scene:
-    wrong = [Utterance("quiet in the hall", "alarm", "alarm_stop"), Utterance("play it off", "home", "light_off")]
+    odd = Utterance("turn something on in the kitchen", "music", "play")
+    wrong = [Utterance("quiet in the hall", "alarm", "alarm_stop"), odd]
     counts = {"play": 24, "light_off": 3, "light_on": 3, "alarm_set": 3, "alarm_stop": 3}
     return Scene(trained(), held if held is not None else [*wrong, *utterances()[:5]], counts, seed)
 
@@ -185,7 +186,7 @@ def test_integrated_gradients_picks_words_of_the_missed_class() -> None:
 def test_mistakes_are_explained_with_their_error() -> None:
     found, over = explain_mistakes(scene())
     assert over == 0
-    assert {m.text for m in found} <= {"quiet in the hall", "play it off"}
+    assert {m.text for m in found} <= {"quiet in the hall", "turn something on in the kitchen"}
     assert all(m.right != m.wrong and m.error <= 0.05 and len(m.words) == len(m.blame()) for m in found)
 
 
