@@ -15,6 +15,11 @@ from rewrite.turn import Reading, Turn
 LEAST_GAIN = 0.01
 """Below this a rewrite is a guess, also where the turn surely fails."""
 
+OTHER_WORDS = 0.5
+"""What a text counts for that has the wanted intent, where no slots were wanted, but hardly a word of what was said:
+"make it brighter" does what "raise the light" does, "who is obama" not what "who is newton" does.
+"""
+
 
 @dataclass(frozen=True)
 class Want:
@@ -38,6 +43,15 @@ class Want:
             return self.reading.slots <= reading.slots
         words = self.text.split()
         return 2 * len(set(words) & set(text.split())) >= len(words)
+
+    def share_met(self, text: str, reading: Reading) -> float:
+        """How far acting on `text` may do what was wanted: 1 where it surely does, OTHER_WORDS where intent alone says
+        so, 0 where it does something else.
+        """
+        if self.met_by(text, reading):
+            return 1.0
+        told_by_intent = self.reading.intent is not None and not self.reading.slots
+        return OTHER_WORDS if told_by_intent and self.reading.intent == reading.intent else 0.0
 
 
 @dataclass(frozen=True)
@@ -86,7 +100,10 @@ Found = list[list[tuple[Candidate, bool]]]
 
 @dataclass
 class CandidateTable:
-    """All candidates of the rescored turns, one row each; `turn` is the row of their turn."""
+    """All candidates of the rescored turns, one row each; `turn` is the row of their turn.
+
+    `met` says whether a candidate surely does what was wanted, `right`, in [0, 1], how far it may cure its turn.
+    """
 
     features: np.ndarray
     turn: np.ndarray
@@ -121,7 +138,7 @@ class CandidateTable:
                 text.append(p.text)
                 barrier.append(guards.barrier(c.query, c.turn.reading, p.text, p.reading))
                 met.append(does)
-                right.append(j.fails and does)
+                right.append(j.want.share_met(p.text, p.reading) if j.fails and j.want is not None else 0.0)
                 weight.append((stands_for if j.want is not None else 0.0) if j.fails else 1.0 - p_failed[row])
         features = [c.features for c in considered] or [np.zeros((0, len(CANDIDATE_FEATURES)))]
         turn_rows = np.array(turn, dtype=np.int64)
@@ -133,7 +150,7 @@ class CandidateTable:
             text,
             barrier,
             np.array(met, dtype=bool),
-            np.array(right, dtype=bool),
+            np.array(right, dtype=np.float64),
             np.array(weight, dtype=np.float64),
             len(considered),
         )

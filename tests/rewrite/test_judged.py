@@ -1,0 +1,56 @@
+"""What a candidate counts for: surely what was wanted, perhaps, or something else."""
+
+import numpy as np
+import pytest
+
+from rewrite.features import CANDIDATE_FEATURES
+from rewrite.judged import OTHER_WORDS, CandidateTable, Judged, Want
+from rewrite.propose import Proposal
+from rewrite.rewriter import Considered
+from rewrite.spaces import Own
+from rewrite.turn import Reading, Turn
+
+BRIGHTER = Reading("iot", "light_up")
+KITCHEN = Reading("iot", "light_up", frozenset({("room", "kitchen")}))
+WANT = Want("raise the light please", BRIGHTER)
+
+
+@pytest.mark.parametrize(
+    ("text", "reading", "share"),
+    [
+        ("raise the light please", Reading(), 1.0),
+        ("please raise the lamp", BRIGHTER, 1.0),
+        ("make it brighter", BRIGHTER, OTHER_WORDS),
+        ("make it brighter", KITCHEN, OTHER_WORDS),
+        ("raise the light please now", Reading("iot", "light_down"), 0.0),
+        ("make it brighter", Reading(), 0.0),
+    ],
+)
+def test_without_wanted_slots_the_intent_in_other_words_counts_for_a_part(
+    text: str, reading: Reading, share: float
+) -> None:
+    assert WANT.share_met(text, reading) == share
+
+
+@pytest.mark.parametrize(
+    ("want", "reading"),
+    [(Want("light up the kitchen", KITCHEN), BRIGHTER), (Want("hum", Reading()), Reading())],
+    ids=["a wanted slot is missing", "nothing was understood"],
+)
+def test_other_words_count_for_nothing_where_intent_alone_does_not_tell(want: Want, reading: Reading) -> None:
+    assert want.share_met("make it brighter", reading) == 0.0
+
+
+def test_only_failing_turns_are_cured_and_only_sure_candidates_are_met() -> None:
+    proposals = [Proposal(text, BRIGHTER, "global") for text in ("please raise the lamp", "make it brighter")]
+
+    def considered() -> Considered:
+        features = np.zeros((2, len(CANDIDATE_FEATURES)))
+        return Considered(Turn("rays the light"), "rays the light", Own(), [], [], proposals, features)
+
+    turn = Turn("rays the light")
+    judged = [Judged(turn, 0.9, WANT), Judged(turn, 0.1, WANT), Judged(turn, 0.9, None)]
+    table = CandidateTable.of([considered() for _ in judged], judged, np.zeros(3, int), np.array([0.9, 0.1, 0.9]))
+    assert table.right.tolist() == [1.0, OTHER_WORDS, 0.0, 0.0, 0.0, 0.0]
+    assert table.met.tolist() == [True, False, True, False, False, False]
+    assert table.weight.tolist() == pytest.approx([1.9, 1.9, 0.9, 0.9, 0.0, 0.0])
