@@ -8,6 +8,7 @@ import numpy as np
 from rewrite.decision import SPACES, Calibration, Candidate, Space, expected_gain
 from rewrite.features import CANDIDATE_FEATURES
 from rewrite.guards import Barrier, Guards
+from rewrite.propose import Proposal
 from rewrite.rewriter import Considered
 from rewrite.trees import TreesConfig, calibrate
 from rewrite.turn import Reading, Turn
@@ -94,6 +95,17 @@ class FittingConfig:
         return TreesConfig(seed=self.seed)
 
 
+def _share_right(judged: Judged, proposal: Proposal) -> float:
+    """How far a candidate may cure its turn. Of a user's own texts, many of which are alike, only what surely does: an
+    own text goes first on what is said here.
+    """
+    if not judged.fails or judged.want is None:
+        return 0.0
+    if proposal.space == "personal":
+        return float(judged.want.met_by(proposal.text, proposal.reading))
+    return judged.want.share_met(proposal.text, proposal.reading)
+
+
 Found = list[list[tuple[Candidate, bool]]]
 """Candidates of each turn, and whether each does what was wanted."""
 
@@ -138,7 +150,7 @@ class CandidateTable:
                 text.append(p.text)
                 barrier.append(guards.barrier(c.query, c.turn.reading, p.text, p.reading))
                 met.append(does)
-                right.append(j.want.share_met(p.text, p.reading) if j.fails and j.want is not None else 0.0)
+                right.append(_share_right(j, p))
                 weight.append((stands_for if j.want is not None else 0.0) if j.fails else 1.0 - p_failed[row])
         features = [c.features for c in considered] or [np.zeros((0, len(CANDIDATE_FEATURES)))]
         turn_rows = np.array(turn, dtype=np.int64)

@@ -41,16 +41,17 @@ def test_other_words_count_for_nothing_where_intent_alone_does_not_tell(want: Wa
     assert want.share_met("make it brighter", reading) == 0.0
 
 
-def test_only_failing_turns_are_cured_and_only_sure_candidates_are_met() -> None:
-    proposals = [Proposal(text, BRIGHTER, "global") for text in ("please raise the lamp", "make it brighter")]
+def test_only_failing_turns_are_cured_and_own_texts_by_what_surely_does() -> None:
+    spaces = {"please raise the lamp": "global", "make it brighter": "global", "brighter please": "personal"}
+    proposals = [Proposal(text, BRIGHTER, space) for text, space in spaces.items()]
 
     def considered() -> Considered:
-        features = np.zeros((2, len(CANDIDATE_FEATURES)))
+        features = np.zeros((len(proposals), len(CANDIDATE_FEATURES)))
         return Considered(Turn("rays the light"), "rays the light", Own(), [], [], proposals, features)
 
-    turn = Turn("rays the light")
+    turn, failed = Turn("rays the light"), np.array([0.9, 0.1, 0.9])
     judged = [Judged(turn, 0.9, WANT), Judged(turn, 0.1, WANT), Judged(turn, 0.9, None)]
-    table = CandidateTable.of([considered() for _ in judged], judged, np.zeros(3, int), np.array([0.9, 0.1, 0.9]))
-    assert table.right.tolist() == [1.0, OTHER_WORDS, 0.0, 0.0, 0.0, 0.0]
-    assert table.met.tolist() == [True, False, True, False, False, False]
-    assert table.weight.tolist() == pytest.approx([1.9, 1.9, 0.9, 0.9, 0.0, 0.0])
+    table = CandidateTable.of([considered() for _ in judged], judged, np.zeros(3, dtype=np.int64), failed)
+    assert table.right.tolist() == [1.0, OTHER_WORDS, 0.0, *[0.0] * 6]
+    assert table.met.tolist() == [True, False, False, True, *[False] * 5]
+    assert table.weight.tolist() == pytest.approx([1.9] * 3 + [0.9] * 3 + [0.0] * 3)
