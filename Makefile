@@ -52,7 +52,7 @@ lock:
 	rm -rf $(VENV)-lock
 	$(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/python -m pip install --quiet "torch==2.13.0"
-	$(VENV)-lock/bin/python -m pip install --quiet --editable ".[dev,speech]"
+	$(VENV)-lock/bin/python -m pip install --quiet --editable ".[dev]"
 	{ echo "# Exact versions that \`make\` installs; regenerate with \`make lock\`."; \
 	  $(VENV)-lock/bin/python -m pip freeze --exclude-editable --exclude reprise | sed 's/+cpu$$//'; } > constraints.txt.new
 	mv constraints.txt.new constraints.txt

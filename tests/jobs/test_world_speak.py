@@ -39,7 +39,6 @@ def test_of_a_recording_made_twice_the_first_is_kept() -> None:
 
 @pytest.mark.skipif(shutil.which("flite") is None, reason="needs the Debian package flite")
 def test_speech_is_16_khz_samples_and_the_same_each_time(tmp_path: Path) -> None:
-    pytest.importorskip("scipy", reason="needs the extra `speech`")
     recording = next(iter(plan(["play jazz"], ("slt",), 0)))
     first, second = speak(recording, tmp_path), speak(recording, tmp_path)
     assert first.dtype == np.int16
