@@ -33,9 +33,18 @@ class Logistic:
 
 
 def fit(rows: Array, labels: NDArray[np.int64]) -> Logistic:
-    """Fit on rows (N, features) and their classes (N,), numbered from 0, under a penalty that few hundred rows need."""
+    """Fit on rows (N, features) and their classes (N,), numbered from 0, under a penalty that few hundred rows need.
+
+    Raises:
+        ValueError: all rows are of one class.
+    """
     from sklearn.linear_model import LogisticRegression
 
+    if len(np.unique(labels)) < 2:
+        raise ValueError(
+            f"nothing to tell apart: got {len(rows)} rows of one class or none; expected two classes or more; "
+            "do the labels, or those outside one block of time, lack a kind?"
+        )
     mean, scale = rows.mean(axis=0), rows.std(axis=0)
     scale = np.where(scale > 1e-6, scale, 1.0)  # a constant of many digits has a spread of rounding errors
     linear = LogisticRegression(C=0.1, max_iter=5000).fit((rows - mean) / scale, labels)

@@ -95,15 +95,15 @@ class FittingConfig:
         return TreesConfig(seed=self.seed)
 
 
-def _share_right(judged: Judged, proposal: Proposal) -> float:
-    """How far a candidate may cure its turn. Of a user's own texts, many of which are alike, only what surely does: an
-    own text goes first on what is said here.
+def _share_met(want: Want | None, proposal: Proposal) -> float:
+    """How far a candidate may do what was wanted. Of a user's own texts, many of which are alike, only what surely
+    does counts: an own text goes first on what is said here.
     """
-    if not judged.fails or judged.want is None:
+    if want is None:
         return 0.0
     if proposal.space == "personal":
-        return float(judged.want.met_by(proposal.text, proposal.reading))
-    return judged.want.share_met(proposal.text, proposal.reading)
+        return float(want.met_by(proposal.text, proposal.reading))
+    return want.share_met(proposal.text, proposal.reading)
 
 
 Found = list[list[tuple[Candidate, bool]]]
@@ -144,13 +144,13 @@ class CandidateTable:
         barrier = []
         for row, (c, j) in enumerate(zip(considered, judged, strict=True)):
             for p in c.proposals:
-                does = j.want is not None and j.want.met_by(p.text, p.reading)
+                share = _share_met(j.want, p)
                 turn.append(row)
                 space.append(p.space)
                 text.append(p.text)
                 barrier.append(guards.barrier(c.query, c.turn.reading, p.text, p.reading))
-                met.append(does)
-                right.append(_share_right(j, p))
+                met.append(share == 1.0)
+                right.append(share if j.fails else 0.0)
                 weight.append((stands_for if j.want is not None else 0.0) if j.fails else 1.0 - p_failed[row])
         features = [c.features for c in considered] or [np.zeros((0, len(CANDIDATE_FEATURES)))]
         turn_rows = np.array(turn, dtype=np.int64)

@@ -21,3 +21,9 @@ def test_it_says_what_scikit_learn_says(classes: int) -> None:
     plain = LogisticRegression(C=0.1, max_iter=5000).fit(standard, labels)
     assert fitted.probabilities(rows) == pytest.approx(plain.predict_proba(standard), abs=1e-4)
     assert Logistic.of(json.loads(json.dumps(asdict(fitted)))) == fitted
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_one_class_is_nothing_to_learn_from(rows: int) -> None:
+    with pytest.raises(ValueError, match="nothing to tell apart"):
+        logistic.fit(np.zeros((rows, 2)), np.zeros(rows, dtype=np.int64))
