@@ -2,8 +2,8 @@
 
 Whether a pair is a correction, the mean of a logistic regression and gradient-boosted trees over all of
 `mining.pair_features` says: on few thousand labelled pairs the two err on different ones. Which correction it is, a
-logistic regression over a few of them says: examples are fewer still, and trees learn them by heart. Kept as JSON, so
-that loading it runs no code.
+support vector machine over a few of them says: examples are fewer still, trees learn them by heart, and no straight
+line parts them. Kept as JSON, so that loading it runs no code.
 """
 
 import json
@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mining import logistic
+from mining import logistic, svm
 from mining.english import english
 from mining.logistic import Logistic
 from mining.pair_features import NAMES, ORDINARY, Pair, features
+from mining.svm import Svm
 
 Array = NDArray[np.float64]
 
@@ -26,7 +27,7 @@ CLASSES = ("new_command", "command_correction", "asr_correction")
 """Kinds that the model tells apart: column numbers of its probabilities."""
 
 TELLING = (
-    "same",
+    "only_added",
     "second_words",
     "executed",
     "sound_ratio",
@@ -53,7 +54,7 @@ class KindModel:
     """Of all features: the classes."""
     trees: str
     """LightGBM's text form of the boosted half."""
-    misheard: Logistic
+    misheard: Svm
     """Of the features TELLING: rewording or recognition error, given that it is either."""
     english: bool
     """Whether the features of English were known when it was fitted."""
@@ -92,7 +93,7 @@ class KindModel:
         """The model that `to_json` wrote.
 
         Raises:
-            ValueError: its features are not the ones that are computed here.
+            ValueError: its features, or its parts, are not the ones that are computed here.
         """
         got = json.loads(text)
         names = tuple(got.get("names", ()))
@@ -101,7 +102,11 @@ class KindModel:
         if got["english"] != (english() is not None):
             where = "with" if got["english"] else "without"
             raise ValueError(f"the model was trained {where} pocketsphinx; expected it {where} pocketsphinx here, too")
-        parts = {name: Logistic.of(got[name]) for name in ("linear", "misheard")}
+        if "vectors" not in got["misheard"]:
+            raise ValueError(
+                "the model tells corrections apart by a line; expected vectors. Trained by another version?"
+            )
+        parts = {"linear": Logistic.of(got["linear"]), "misheard": Svm.of(got["misheard"])}
         return KindModel(**{**got, **parts, "names": names})
 
 
@@ -136,7 +141,7 @@ def fit(
         NAMES,
         logistic.fit(rows, labels),
         trees.model_to_string(),
-        logistic.fit(rows[corrected][:, _TELLING], labels[corrected] - 1),
+        svm.fit(rows[corrected][:, _TELLING], labels[corrected] - 1),
         bool((rows[:, NAMES.index(ORDINARY[0])] >= 0).any()),
         threshold,
         asr_weight,

@@ -36,20 +36,18 @@ def fit(rows: Array, labels: NDArray[np.int64]) -> Logistic:
     """Fit on rows (N, features) and their classes (N,), numbered from 0, under a penalty that few hundred rows need.
 
     Raises:
-        ValueError: all rows are of one class.
+        ValueError: there are fewer than three classes.
     """
     from sklearn.linear_model import LogisticRegression
 
-    if len(np.unique(labels)) < 2:
+    if (classes := len(np.unique(labels))) < 3:
         raise ValueError(
-            f"nothing to tell apart: got {len(rows)} rows of one class or none; expected two classes or more; "
+            f"nothing to tell apart: got {len(rows)} rows of {classes} classes; expected three or more; "
             "do the labels, or those outside one block of time, lack a kind?"
         )
     mean, scale = rows.mean(axis=0), rows.std(axis=0)
     scale = np.where(scale > 1e-6, scale, 1.0)  # a constant of many digits has a spread of rounding errors
     linear = LogisticRegression(C=0.1, max_iter=5000).fit((rows - mean) / scale, labels)
-    weights, offsets = linear.coef_, linear.intercept_
-    if len(weights) == 1:  # of two classes it has the second's alone
-        weights, offsets = np.vstack([np.zeros_like(weights), weights]), np.array([0.0, offsets[0]])
     rounded = lambda values: tuple(round(float(v), 6) for v in values)  # noqa: E731
-    return Logistic(rounded(mean), rounded(scale), tuple(rounded(row) for row in weights), rounded(offsets))
+    weights = tuple(rounded(row) for row in linear.coef_)
+    return Logistic(rounded(mean), rounded(scale), weights, rounded(linear.intercept_))

@@ -74,7 +74,8 @@ def test_a_model_is_plain_json_that_names_its_training_data_by_hash_only(model_p
     stored = json.loads(model_path.read_text())
     named = {"names", "linear", "trees", "misheard", "english", "threshold", "asr_weight", "trained_on"}
     assert set(stored) == named
-    assert set(stored["linear"]) == set(stored["misheard"]) == {"mean", "scale", "weights", "offsets"}
+    assert set(stored["linear"]) == {"mean", "scale", "weights", "offsets"}
+    assert set(stored["misheard"]) == {"mean", "scale", "vectors", "weights", "offset", "slope", "bias"}
     assert len(stored["trained_on"]) == 64
 
 
@@ -82,6 +83,13 @@ def test_a_model_of_other_features_is_refused(model_path: Path) -> None:
     stored = json.loads(model_path.read_text())
     stored["names"] = stored["names"][1:]
     with pytest.raises(ValueError, match=rf"has {len(NAMES) - 1} features; expected {len(NAMES)}"):
+        kinds.KindModel.from_json(json.dumps(stored))
+
+
+def test_a_model_from_before_there_were_vectors_is_refused(model_path: Path) -> None:
+    stored = json.loads(model_path.read_text())
+    stored["misheard"] = stored["linear"]
+    with pytest.raises(ValueError, match="by a line; expected vectors"):
         kinds.KindModel.from_json(json.dumps(stored))
 
 
