@@ -101,6 +101,18 @@ class Thresholds:
     forward: bool = True
 
 
+@dataclass(frozen=True)
+class Untold:
+    """Whether a turn fails that leaves out what turns usually tell: trees that learned from turns so blanked."""
+
+    model: lightgbm.Booster
+    calibration: Calibration
+
+    def p_fail(self, features: np.ndarray) -> np.ndarray:
+        """As `Decider.p_fail`."""
+        return self.calibration(_predict(self.model, features))
+
+
 class Decider:
     """The tree models with their calibrations and thresholds."""
 
@@ -116,6 +128,7 @@ class Decider:
         intent_defect_rates: Mapping[str, float],
         guards: Guards = Guards(),
         usual: Usual = Usual(),
+        untold: Untold | None = None,
     ) -> None:
         self._fail_model = fail_model
         self._sift_model = sift_model
@@ -127,10 +140,14 @@ class Decider:
         self.intent_defect_rates = dict(intent_defect_rates)
         self.guards = guards
         self.usual = usual
+        self.untold = untold
 
     def p_fail(self, features: np.ndarray) -> np.ndarray:
         """Probability that a turn fails if left alone, shape (N,), from TURN_FEATURES, shape (N, F)."""
-        return self._fail_calibration(_predict(self._fail_model, features))
+        found = self._fail_calibration(_predict(self._fail_model, features))
+        if self.untold is not None and (rows := self.usual.untold(features)).any():
+            found[rows] = self.untold.p_fail(features[rows])
+        return found
 
     def sift(self, features: np.ndarray) -> np.ndarray:
         """Uncalibrated worth of each candidate, shape (N,), from CHEAP_FEATURES: which ones to rescore."""
@@ -166,6 +183,9 @@ class Decider:
             "guards": self.guards.as_json(),
             "usual": asdict(self.usual),
         }
+        if self.untold is not None:
+            (folder / "untold.txt").write_text(self.untold.model.model_to_string())
+            settings["untold_calibration"] = asdict(self.untold.calibration)
         (folder / "decision.json").write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n")
 
     @classmethod
@@ -193,6 +213,7 @@ class Decider:
             settings["intent_defect_rates"],
             Guards.from_json(settings["guards"]),
             Usual(**settings.get("usual", {})),
+            _untold(folder, settings),
         )
 
 
@@ -250,6 +271,14 @@ def _calibrated(by_space: Mapping[str, Calibration], raw: np.ndarray, spaces: Se
 def _thresholds(settings: Mapping[str, Any]) -> Thresholds:
     # bundles from before there was a zone always ask
     return Thresholds(**{**settings, "ask": Zone(**settings.get("ask", {}))})
+
+
+def _untold(folder: Path, settings: Mapping[str, Any]) -> Untold | None:
+    # bundles from before had none, and none is made where turns usually tell nothing
+    if "untold_calibration" not in settings:
+        return None
+    model = lightgbm.Booster(model_str=(folder / "untold.txt").read_text())
+    return Untold(model, _calibration(settings["untold_calibration"]))
 
 
 def _calibration(settings: Mapping[str, Any]) -> Calibration:

@@ -15,7 +15,7 @@ import lightgbm
 import numpy as np
 
 from rewrite.cascade import ALWAYS
-from rewrite.decision import SPACES, Calibration, Decider, Thresholds, choose
+from rewrite.decision import SPACES, Calibration, Decider, Thresholds, Untold, choose
 from rewrite.judged import LEAST_GAIN, CandidateTable, FittingConfig, Found, Judged
 from rewrite.rewriter import Considered, Scorer, contenders
 from rewrite.settling import forget_forward, forward_pays, reach_of, search_pays, shares_of_best, zone_of
@@ -102,6 +102,8 @@ def fit(
     # the rescored turns stand for all that are worth it
     scale = float((p_fail >= config.least_p_fail).sum() / max(len(rows), 1))
     thresholds, figures = _operating_point(candidates, p_fail[rows], of, signals, scale, config)
+    usual = Usual.of([j.turn for j in judged])
+    untold = fit_untold(turn_rows, signals, folds, usual, config)
     decided = partial(
         Decider,
         fail_calibration=fail_calibration,
@@ -110,7 +112,8 @@ def fit(
         thresholds=Thresholds(config.least_p_fail, thresholds, ask, search, reach, forward),
         intent_defect_rates=scorer.intent_defect_rates,
         guards=config.guards,
-        usual=Usual.of([j.turn for j in judged]),
+        usual=usual,
+        untold=untold,
     )
     table = last.table
     right = train(table.features, table.right, config.trees, table.weight)
@@ -124,6 +127,26 @@ def fit(
     counts["asked"] = float(np.mean(held)) if scorer.generator is not None and held else 0.0
     fold_of = dict(zip(users, folds.tolist(), strict=True))
     return Fit(decider, {**counts, **figures}, fold_of, unseen)
+
+
+def fit_untold(
+    turn_rows: np.ndarray, signals: np.ndarray, folds: np.ndarray, usual: Usual, config: FittingConfig
+) -> Untold | None:
+    """Trees for turns that leave out what is usual, from turns each made silent in one way or another; None where
+    nothing is usual.
+
+    Args:
+        turn_rows: TURN_FEATURES, shape (N, F). signals: probability that each turn failed, shape (N,).
+        folds: of each turn's user, shape (N,).
+    """
+    silences = usual.silences()
+    if not silences:
+        return None
+    blank, way = turn_rows.copy(), np.random.default_rng(config.seed).integers(len(silences), size=len(turn_rows))
+    for number, columns in enumerate(silences):
+        blank[np.ix_(way == number, columns)] = np.nan
+    raw = predicted(by_fold(blank, signals, folds, config.trees), blank, folds)
+    return Untold(train(blank, signals, config.trees), calibrate(raw, signals))
 
 
 @dataclass(frozen=True)

@@ -220,9 +220,12 @@ class Rewriter:
         heard = tuple(normalise(t) for t in turn.asr_nbest)
         turn = replace(turn, turns=tuple(normalise(t) for t in turn.turns), asr_nbest=heard)
         known = self.scorer.knowledge.known.get(query)
-        turn = self.decider.usual.completed(turn, known.reading if known else None)
-        considered = self.scorer.consider(turn, query)
-        p_fail = float(self.decider.p_fail(np.array([considered.turn_features]))[0])
+        usual = self.decider.usual
+        considered = self.scorer.consider(usual.completed(turn, known.reading if known else None), query)
+        features = considered.turn_features
+        if self.decider.untold is not None:
+            features = usual.blanked(features, turn)
+        p_fail = float(self.decider.p_fail(np.array([features]))[0])
         likely_fine = p_fail < self.decider.thresholds.p_fail
         if likely_fine and not explain:
             return Decision(None, None, 1.0 - p_fail, "likely_fine", p_fail)

@@ -1,13 +1,18 @@
 """What turns usually tell besides their text, for the turn that does not.
 
 A service may be asked in front of the NLU, or by a client that passes on the text alone. To trees that never met such a
-turn its silence looks like the worst there is: a confidence of nothing, a request that nobody understood.
+turn its silence looks like the worst there is: a confidence of nothing, a request that nobody understood. So whether
+such a turn fails is asked of trees that learned from turns with the same silence, and what a candidate needs to know of
+it is taken as it usually is.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
+import numpy as np
+
+from rewrite.features import TURN_FEATURES
 from rewrite.turn import Reading, Turn
 
 LEAST_TOLD = 0.95
@@ -15,6 +20,14 @@ LEAST_TOLD = 0.95
 
 UNTOLD = Reading(None, "?")
 """An intent that no text has: something was understood, nobody said what."""
+
+
+_BY_ASR = [TURN_FEATURES.index("asr_confidence")]
+_BY_NLU = [
+    TURN_FEATURES.index(name)
+    for name in ("nlu_confidence", "has_slots", "understood", "nearest_agrees", "intent_defect_rate")
+]
+"""Columns of TURN_FEATURES that are known by the recogniser and by the NLU alone."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +56,26 @@ class Usual:
             heard = turn.reading if turn.reading.intent is not None else known
             turn = replace(turn, nlu_confidence=self.nlu_confidence, reading=heard)
         return turn
+
+    def silences(self) -> list[list[int]]:
+        """Columns of TURN_FEATURES that go together where a turn leaves out what is usual, one list for each way."""
+        told = [columns for value, columns in zip(self._told(), (_BY_ASR, _BY_NLU), strict=True) if value is not None]
+        return [*told, [at for columns in told for at in columns]] if len(told) > 1 else told
+
+    def blanked(self, features: Sequence[float], turn: Turn) -> list[float]:
+        """TURN_FEATURES of a completed turn without what the turn itself, as it came, did not tell: NaN there."""
+        silent = zip(self._told(), (turn.asr_confidence, turn.nlu_confidence), (_BY_ASR, _BY_NLU), strict=True)
+        gone = {at for usual, told, columns in silent if usual is not None and told is None for at in columns}
+        return [np.nan if at in gone else value for at, value in enumerate(features)]
+
+    def untold(self, features: np.ndarray) -> np.ndarray:
+        """Which rows of TURN_FEATURES (N, F) leave out what is usual: bool, shape (N,)."""
+        told = zip(self._told(), (_BY_ASR, _BY_NLU), strict=True)
+        columns = [columns[0] for usual, columns in told if usual is not None]
+        return np.asarray(np.isnan(features[:, columns]).any(axis=1))
+
+    def _told(self) -> tuple[float | None, float | None]:
+        return self.asr_confidence, self.nlu_confidence
 
 
 def _usual(values: Sequence[float | None]) -> float | None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewrite.cascade import Zone
-from rewrite.decision import LIKELY, Calibration, Candidate, Decider, Thresholds, choose, expected_gain
+from rewrite.decision import LIKELY, Calibration, Candidate, Decider, Thresholds, Untold, choose, expected_gain
 from rewrite.features import CANDIDATE_FEATURES, CHEAP_FEATURES, TURN_FEATURES
 from rewrite.guards import Barrier
 from rewrite.usual import Usual
@@ -101,6 +101,7 @@ def decider() -> Decider:
         Thresholds(0.125, {"personal": 0.1, "global": 1 / 3}, Zone(-0.1, 2 / 3)),
         {"play": 0.1, "größe": 0.2},
         usual=Usual(0.75, None),
+        untold=Untold(booster(len(TURN_FEATURES), 3), Calibration((0.3, 0.6), (0.1, 0.9))),
     )
 
 
@@ -123,6 +124,13 @@ def test_what_is_saved_predicts_the_same_when_loaded(decider: Decider, tmp_path:
     assert len(set(loaded.p_fail(turns))) > 10
     assert loaded.thresholds == decider.thresholds
     assert loaded.usual == Usual(0.75, None)
+    silent = np.isnan(turns[:, TURN_FEATURES.index("asr_confidence")])
+    assert decider.untold is not None
+    np.testing.assert_array_equal(loaded.p_fail(turns)[silent], decider.untold.p_fail(turns[silent]))
+    told = Decider.load(tmp_path)
+    told.untold = None
+    assert np.mean(told.p_fail(turns)[silent] != loaded.p_fail(turns)[silent]) > 0.5
+    np.testing.assert_array_equal(told.p_fail(turns)[~silent], loaded.p_fail(turns)[~silent])
     assert loaded.intent_defect_rates == decider.intent_defect_rates
 
 

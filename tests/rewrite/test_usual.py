@@ -3,8 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from rewrite.features import TURN_FEATURES
+from rewrite.fitting import fit_untold
+from rewrite.judged import FittingConfig
 from rewrite.rewriter import Rewriter
 from rewrite.turn import Reading, Turn
 from rewrite.usual import UNTOLD, Usual
@@ -42,11 +46,44 @@ def test_where_no_log_has_an_nlu_nothing_is_made_up() -> None:
     assert Usual().completed(turn, PLAY) == turn
 
 
+def test_what_a_turn_does_not_tell_is_blank_and_only_that() -> None:
+    features = list(map(float, range(len(TURN_FEATURES))))
+    heard, asked = Turn("x", asr_confidence=0.9), Turn("x", asr_confidence=0.9, nlu_confidence=0.8)
+    by_nlu = {"nlu_confidence", "has_slots", "understood", "nearest_agrees", "intent_defect_rate"}
+    for usual, turn, blank in (
+        (USUAL, asked, set()),
+        (USUAL, heard, by_nlu),
+        (USUAL, Turn("x"), by_nlu | {"asr_confidence"}),
+        (Usual(0.9, None), Turn("x"), {"asr_confidence"}),
+        (Usual(), Turn("x"), set()),
+    ):
+        found = usual.blanked(features, turn)
+        assert {name for name, value in zip(TURN_FEATURES, found, strict=True) if np.isnan(value)} == blank
+        assert usual.untold(np.array([features, found])).tolist() == [False, bool(blank)]
+    assert [len(columns) for columns in USUAL.silences()] == [1, 5, 6]
+    assert Usual().silences() == []
+
+
+def test_where_confidence_tells_failures_a_silent_turn_is_judged_by_how_its_text_fared() -> None:
+    rng = np.random.default_rng(0)
+    fails = (np.arange(600) % 3 == 0).astype(np.float64)
+    rows = rng.random((600, len(TURN_FEATURES)))
+    rows[:, TURN_FEATURES.index("asr_confidence")] = np.where(fails, 0.3, 0.9)
+    rows[:, TURN_FEATURES.index("outcome_defect_rate")] = np.where(fails, 0.9, 0.1)
+    usual = Usual(0.9, None)
+    untold = fit_untold(rows, fails, np.arange(600) % 5, usual, FittingConfig())
+    assert untold is not None
+    rows[:, TURN_FEATURES.index("asr_confidence")] = np.nan
+    good, failing = (untold.p_fail(rows[fails == value]) for value in (0, 1))
+    assert good.max() < 0.2 < 0.8 < failing.min()
+    assert fit_untold(rows, fails, np.arange(600) % 5, Usual(), FittingConfig()) is None
+
+
 @pytest.fixture
 def bundle_of_confidences(bundle: Path) -> Rewriter:
-    """A bundle, as if its logs told both confidences."""
+    """A bundle, as if its logs told both confidences and no trees knew of silence."""
     rewriter = Rewriter.load(bundle)
-    rewriter.decider.usual = USUAL
+    rewriter.decider.usual, rewriter.decider.untold = USUAL, None
     return rewriter
 
 
