@@ -3,8 +3,6 @@
 Job modules import nothing heavy at import, so that `reprise --help` answers at once.
 """
 
-import errno
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +16,7 @@ from jobs import (
     config,
     evaluate,
     explain,
+    faults,
     import_ubi,
     learn,
     mine,
@@ -101,52 +100,7 @@ def command() -> Any:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command line.
-
-    Exit codes: 0 done, 1 a fault of ours, 2 the user's input or settings, 130 interrupted.
-    """
+    """Run the command line; the exit codes are those of `faults.guarded`, or 130 where it was interrupted."""
     args = list(sys.argv[1:] if args is None else args)
-    debug = _take_debug(args)
-    try:
-        command()(args, prog_name="reprise", auto_envvar_prefix="REPRISE")
-    except Exception as error:
-        if debug:
-            raise
-        _explain(error)
-        sys.exit(2 if isinstance(error, ValueError | OSError) else 1)
-
-
-def _take_debug(args: list[str]) -> bool:
-    """Remove `--debug` wherever it stands before a bare `--`; also true where REPRISE_DEBUG is set."""
-    end = args.index("--") if "--" in args else len(args)
-    kept = [a for a in args[:end] if a != "--debug"]
-    found = len(kept) < end
-    args[:end] = kept
-    return found or os.environ.get("REPRISE_DEBUG", "") not in ("", "0", "false")
-
-
-def _explain(error: Exception) -> None:
-    if isinstance(error, ValueError | OSError):
-        typer.echo(f"error: {_sentence(error)}", err=True)
-    else:
-        typer.echo(f"error: {type(error).__name__}: {_sentence(error)}; run with --debug for the traceback", err=True)
-
-
-_CAUSES = {
-    errno.ENOENT: "expected a file or folder that exists; a typing slip?",
-    errno.ENOTDIR: "expected a folder; is a file in its place, or above it?",
-    errno.EEXIST: "expected a folder, or a name that is free; is a file in its place?",
-    errno.EISDIR: "expected a file, and this is a folder",
-    errno.EACCES: "expected one that this user may read and write",
-    errno.ENOSPC: "is the disk full?",
-}
-"""What was expected where the operating system names no more than a file."""
-
-
-def _sentence(error: Any) -> str:
-    """One line of text; the operating system's errors name their file."""
-    if isinstance(error, OSError) and error.strerror:
-        if not error.filename:
-            return error.strerror
-        return "; ".join(filter(None, [error.strerror, f"got {error.filename}", _CAUSES.get(error.errno or 0)]))
-    return " ".join(str(error).split()) or type(error).__name__
+    debug = faults.take_debug(args)
+    faults.guarded(lambda: command()(args, prog_name="reprise", auto_envvar_prefix="REPRISE"), debug)

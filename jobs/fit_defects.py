@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from jobs.faults import run_alone
+
 
 def fit_defects(
     mined: Annotated[Path, typer.Argument(help="A finished run of `reprise mine`, whose turns have signals.")],
@@ -53,4 +55,4 @@ def labelled_levels(mined: Path, labels: Path) -> tuple[Any, Any]:
 
 
 if __name__ == "__main__":
-    typer.run(fit_defects)
+    run_alone(fit_defects)

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from jobs.faults import run_alone
+
 
 def fit_kinds(
     pairs: Annotated[Path, typer.Argument(help="Labelled pairs: first, response, second, executed, gap_s, label.")],
@@ -36,4 +38,4 @@ def _likeness(pairs: Any) -> tuple[Any, Any]:
 
 
 if __name__ == "__main__":
-    typer.run(fit_kinds)
+    run_alone(fit_kinds)

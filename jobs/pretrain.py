@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jobs.base import held_out
+from jobs.faults import run_alone
 from jobs.threads import default_threads
 
 if TYPE_CHECKING:
@@ -138,4 +139,4 @@ def corpus_of(pairs: Sequence[Pair], texts: Sequence[str]) -> "Corpus":
 
 
 if __name__ == "__main__":
-    typer.run(pretrain)
+    run_alone(pretrain)

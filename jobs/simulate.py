@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jobs.faults import run_alone
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -60,4 +62,4 @@ def _write(turns: "list[Turn]", catalogue: "dict[str, Request]", out: Path) -> N
 
 
 if __name__ == "__main__":
-    typer.run(simulate)
+    run_alone(simulate)

@@ -7,11 +7,10 @@ of our jobs have names that other modules have too.
 import sys
 from pathlib import Path
 
-import typer
-
 sys.path.insert(1, str(Path(__file__).resolve().parents[2]))
 
+from jobs.faults import run_alone
 from jobs.mine import mine
 
 if __name__ == "__main__":
-    typer.run(mine)
+    run_alone(mine)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobs.faults import run_alone
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -78,4 +80,4 @@ def followups(
 
 
 if __name__ == "__main__":
-    typer.run(followups)
+    run_alone(followups)

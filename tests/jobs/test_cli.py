@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs import cli, evaluate
+from jobs import cli, evaluate, faults
 from tests.jobs.worlds import write_world
 
 HEAVY = (
@@ -84,7 +84,7 @@ def test_debug_shows_the_traceback_wherever_it_stands() -> None:
 
 def test_debug_behind_a_double_dash_is_an_argument() -> None:
     args = ["explain", "--", "--debug"]
-    assert not cli._take_debug(args)
+    assert not faults.take_debug(args)
     assert args == ["explain", "--", "--debug"]
 
 
