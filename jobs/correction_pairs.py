@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.pair_rows import number, read_rows
 from mining import kinds, likeness, reformulations
 from mining.pair_features import Pair
 
-COLUMNS = ("first", "response", "second", "executed", "gap_s", "label")
+UNKNOWN = 0.5
+"""What stands for whether a request was carried out where nobody knows."""
 
 
 def read_pairs(path: Path) -> tuple[list[Pair], NDArray[np.int64]]:
@@ -19,22 +21,9 @@ def read_pairs(path: Path) -> tuple[list[Pair], NDArray[np.int64]]:
     Neighbouring rows that share a request are one session: they are each other's window.
 
     Raises:
-        ValueError: the file is missing, or lacks a column, or holds an unknown label.
+        ValueError: the file is missing, or its rows are not of the form that `pair_rows` tells.
     """
-    import pyarrow.parquet as pq
-
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; expected labelled pairs as parquet")
-    table = pq.read_table(path)
-    missing = [name for name in COLUMNS if name not in table.column_names]
-    if missing:
-        raise ValueError(
-            f"{path}: missing {', '.join(missing)}; got {', '.join(table.column_names)}; expected {COLUMNS}"
-        )
-    rows = table.select(list(COLUMNS)).to_pylist()
-    unknown = sorted({str(row["label"]) for row in rows} - set(kinds.CLASSES))
-    if unknown:
-        raise ValueError(f"{path}: unknown labels {unknown}; expected {list(kinds.CLASSES)}")
+    rows = read_rows(path)
     labels = np.array([kinds.CLASSES.index(row["label"]) for row in rows], dtype=np.int64)
     return [_pair(rows, at) for at in range(len(rows))], labels
 
@@ -46,14 +35,14 @@ def _pair(rows: list[dict[str, Any]], at: int) -> Pair:
     return Pair(
         row["first"],
         row["second"],
-        float(row["executed"]),
-        float(row["gap_s"]),
+        number(row["executed"], UNKNOWN),
+        number(row["gap_s"], -1.0),
         row["response"] or "",
         before=before["first"] if before else None,
-        before_executed=float(before["executed"]) if before else -1.0,
-        before_gap_s=float(before["gap_s"]) if before else 0.0,
+        before_executed=number(before["executed"], UNKNOWN) if before else -1.0,
+        before_gap_s=number(before["gap_s"], -1.0) if before else 0.0,
         after=after["second"] if after else None,
-        second_executed=float(after["executed"]) if after else -1.0,
+        second_executed=number(after["executed"], UNKNOWN) if after else -1.0,
     )
 
 

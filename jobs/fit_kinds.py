@@ -7,10 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from jobs.faults import run_alone
+from jobs.pair_rows import HELP
 
 
 def fit_kinds(
-    pairs: Annotated[Path, typer.Argument(help="Labelled pairs: first, response, second, executed, gap_s, label.")],
+    pairs: Annotated[Path, typer.Argument(help=HELP)],
     out: Annotated[Path, typer.Option(help="JSON file to write the model to.")],
     folds: Annotated[int, typer.Option(help="Blocks of time that the cuts are chosen by.")] = 10,
     likeness: Annotated[

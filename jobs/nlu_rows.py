@@ -52,7 +52,7 @@ def read_table(path: Path) -> list[dict[str, Any]]:
             lines = path.read_text(encoding="utf-8").splitlines()
             return [dict(json.loads(line)) for line in lines if line.strip()]
         found: list[dict[str, Any]] = pq.read_table(path).to_pylist()
-    except (pa.ArrowInvalid, ValueError, TypeError) as error:
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
         raise ValueError(f"{path} cannot be read ({error}); expected parquet, or JSON lines named .jsonl") from error
     return found
 

@@ -5,9 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
+from jobs.pair_rows import HELP
+
 
 def corrections(
-    pairs: Annotated[Path, typer.Argument(help="Parquet: first, response, second, executed, gap_s, label, by time.")],
+    pairs: Annotated[Path, typer.Argument(help=HELP)],
     json: Annotated[Path | None, typer.Option(help="Where to write the figures.")] = None,
     model: Annotated[
         Path | None, typer.Option(help="Score this model, from `python -m jobs.fit_kinds`, instead of training here.")

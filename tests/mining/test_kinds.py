@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.bench.corrections import measure
-from jobs.correction_pairs import read_pairs, scores, time_blocks
+from jobs.correction_pairs import scores, time_blocks
 from jobs.fit_kinds import fit_kinds
 from mining import kinds
 from mining.english import English
@@ -187,22 +187,3 @@ def test_the_shipped_model_has_no_row_on_the_pairs_that_it_was_trained_on(
     assert "shipped" in measure(path, model_path=model_path)["systems"]
     monkeypatch.setattr("mining.likeness_model.SHIPPED", tmp_path / "shipped.json")
     assert "shipped" not in measure(path, model_path=model_path)["systems"]
-
-
-def test_neighbouring_rows_that_share_a_request_are_one_window(tmp_path: Path) -> None:
-    rows = [("a", "b"), ("b", "c"), ("x", "y")]
-    table = [
-        {"first": f, "response": "", "second": s, "executed": True, "gap_s": 1.0, "label": "new_command"}
-        for f, s in rows
-    ]
-    pq.write_table(pa.Table.from_pylist(table), tmp_path / "pairs.parquet")
-    pairs, _ = read_pairs(tmp_path / "pairs.parquet")
-    assert [(p.before, p.after) for p in pairs] == [(None, "c"), ("a", None), (None, None)]
-
-
-def test_a_file_of_another_form_is_refused(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"first": ["a"]}), tmp_path / "pairs.parquet")
-    with pytest.raises(ValueError, match="missing response, second, executed, gap_s, label"):
-        read_pairs(tmp_path / "pairs.parquet")
-    with pytest.raises(ValueError, match="no such file"):
-        read_pairs(tmp_path / "nothing.parquet")
