@@ -1,6 +1,6 @@
 """Files of labelled request pairs: reading them, and cross-validation by blocks of time."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ from mining.pair_features import Pair
 
 UNKNOWN = 0.5
 """What stands for whether a request was carried out where nobody knows."""
+
+INNER = 5
+"""Blocks of time inside what is left outside a block, by which that block's cuts are chosen."""
 
 
 def read_pairs(path: Path) -> tuple[list[Pair], NDArray[np.int64]]:
@@ -54,6 +57,52 @@ def time_blocks(n: int, folds: int) -> Iterator[tuple[NDArray[np.int64], NDArray
         yield np.flatnonzero(train), block
 
 
+def check_enough(labels: NDArray[np.int64], folds: int, fewest: Sequence[int] = kinds.FEWEST, inner: int = 0) -> None:
+    """Refuse, before anything is fitted, labels of which a fit inside `held_out` or `nested_guess` would see too few.
+
+    Args:
+        labels: classes (N,).
+        folds: blocks of time.
+        fewest: rows that a fit takes of each class.
+        inner: blocks inside the others, where cuts are chosen there; 0 where they are not.
+
+    Raises:
+        ValueError: there are more blocks than rows, fewer than two, or some fit would lack rows of a class.
+    """
+    rows = len(labels)
+    if not 2 <= folds <= rows:
+        raise ValueError(
+            f"cannot hold out {folds} blocks of time; got {rows} rows; expected two blocks or more, and rows for each; "
+            "too few labelled, or another --folds?"
+        )
+    least = np.min([_counts(labels[train]) for train in _learned_from(rows, folds, inner)], axis=0)
+    few = np.flatnonzero(least < fewest)
+    if len(few):
+        blocks = f"{folds} blocks of time" + (f", and of {inner} inside the others," if inner else "")
+        raise ValueError(
+            f"too few rows of {_each('{0}', few, least)}; got {_each('{1} {0}', range(len(least)), _counts(labels))}; "
+            f"expected {_each('{1} or more {0}', few, fewest)} to be left to learn from whichever of {blocks} is held "
+            f"out, and at worst {_each('{1}', few, least)} would be; label more, spread over time"
+        )
+
+
+def _each(form: str, numbers: Iterable[int], values: Any) -> str:
+    """Classes in a sentence: {0} in the form is a class's name, {1} its value."""
+    return " and ".join(form.format(kinds.CLASSES[number], values[number]) for number in numbers)
+
+
+def _counts(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.bincount(labels, minlength=len(kinds.CLASSES))
+
+
+def _learned_from(n: int, folds: int, inner: int) -> Iterator[NDArray[np.int64]]:
+    """Rows of every fit."""
+    for train, _ in time_blocks(n, folds):
+        yield train
+        if inner and len(train):
+            yield from (train[part] for part, _ in time_blocks(len(train), min(inner, len(train))))
+
+
 def held_out(
     rows: Any, labels: NDArray[np.int64], folds: int, fit: Callable[..., Any] = kinds.fit
 ) -> NDArray[np.float64]:
@@ -71,12 +120,14 @@ def held_out(
     return probabilities
 
 
-def nested_guess(rows: NDArray[np.float64], labels: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
-    """(N,) classes where a block's model and its cuts both come from the other blocks only."""
+def nested_guess(
+    rows: NDArray[np.float64], labels: NDArray[np.int64], folds: int, fit: Callable[..., Any] = kinds.fit
+) -> NDArray[np.int64]:
+    """(N,) classes where a block's model and its cuts both come from the other blocks only; arguments as `held_out`."""
     guess = np.zeros(len(rows), dtype=np.int64)
     for train, test in time_blocks(len(rows), folds):
-        cuts = kinds.best_cuts(held_out(rows[train], labels[train], 5), labels[train])
-        model = kinds.fit(rows[train], labels[train], 0, *cuts)
+        cuts = kinds.best_cuts(held_out(rows[train], labels[train], INNER, fit), labels[train])
+        model = fit(rows[train], labels[train], 0, *cuts)
         guess[test] = model.decide(model.probabilities(rows[test]))
     return guess
 

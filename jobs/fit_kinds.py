@@ -13,17 +13,18 @@ from jobs.pair_rows import HELP
 def fit_kinds(
     pairs: Annotated[Path, typer.Argument(help=HELP)],
     out: Annotated[Path, typer.Option(help="JSON file to write the model to.")],
-    folds: Annotated[int, typer.Option(help="Blocks of time that the cuts are chosen by.")] = 10,
+    folds: Annotated[int, typer.Option(min=2, help="Blocks of time that the cuts are chosen by.")] = 10,
     likeness: Annotated[
         bool, typer.Option("--likeness", help="Look at likeness alone: for a log that nobody has labelled.")
     ] = False,
 ) -> None:
     """Fit on all pairs; the cuts come from probabilities of blocks that their model had not seen."""
-    from jobs.correction_pairs import held_out, read_pairs
+    from jobs.correction_pairs import check_enough, held_out, read_pairs
     from jobs.rundir import sha256
-    from mining import kinds
+    from mining import kinds, likeness_model
 
     read, labels = read_pairs(pairs)
+    check_enough(labels, folds, likeness_model.FEWEST if likeness else kinds.FEWEST)
     rows, fit = _likeness(read) if likeness else (kinds.matrix(read), kinds.fit)
     cuts = kinds.best_cuts(held_out(rows, labels, folds, fit), labels)
     model = dataclasses.replace(fit(rows, labels, 0, *cuts), trained_on=sha256(pairs))

@@ -26,6 +26,9 @@ Array = NDArray[np.float64]
 CLASSES = ("new_command", "command_correction", "asr_correction")
 """Kinds that the model tells apart: column numbers of its probabilities."""
 
+FEWEST = (1, svm.FEWEST, svm.FEWEST)
+"""Rows of each class that `fit` takes."""
+
 TELLING = (
     "only_added",
     "second_words",

@@ -19,6 +19,9 @@ from mining.likeness import COLUMNS
 SHIPPED = Path(__file__).parent / "default_kinds" / "model.json"
 """The model that comes with the project; its card lies beside it."""
 
+FEWEST = (1, 1, 1)
+"""Rows of each class that `fit` takes: without one of them there would be no weights for it."""
+
 Array = NDArray[np.float64]
 
 

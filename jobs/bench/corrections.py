@@ -14,7 +14,7 @@ def corrections(
     model: Annotated[
         Path | None, typer.Option(help="Score this model, from `python -m jobs.fit_kinds`, instead of training here.")
     ] = None,
-    folds: Annotated[int, typer.Option(help="Blocks of time, each held out in turn from training.")] = 10,
+    folds: Annotated[int, typer.Option(min=2, help="Blocks of time, each held out in turn from training.")] = 10,
 ) -> None:
     """Score the model of follow-ups on labelled pairs, beside the one that ships, the rules, and "not executed" alone.
 
@@ -35,11 +35,11 @@ def measure(pairs: Path, folds: int = 10, model_path: Path | None = None) -> dic
     """f1 and macro_f1 of ours, and a row per system.
 
     Raises:
-        ValueError: the model was trained on these very pairs.
+        ValueError: the model was trained on these very pairs, or there are too few to train one on.
     """
     import numpy as np
 
-    from jobs.correction_pairs import by_rules, nested_guess, read_pairs, scores
+    from jobs.correction_pairs import INNER, by_rules, check_enough, nested_guess, read_pairs, scores
     from jobs.rundir import sha256
     from mining import kinds, models
     from mining.likeness_model import SHIPPED
@@ -48,6 +48,7 @@ def measure(pairs: Path, folds: int = 10, model_path: Path | None = None) -> dic
     if model_path is not None:
         guess, how = _guess(model_path, read, sha256(pairs)), f"{model_path.name}, trained on other pairs"
     else:
+        check_enough(labels, folds, inner=INNER)
         guess, how = nested_guess(kinds.matrix(read), labels, folds), f"{folds} blocks of time, each held out in turn"
     not_executed = np.array([int(pair.executed < 0.5) for pair in read])
     guesses = {"reprise": guess, "rules": by_rules(read), "not executed": not_executed}

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.bench.corrections import measure
-from jobs.correction_pairs import scores, time_blocks
 from jobs.fit_kinds import fit_kinds
 from mining import kinds
 from mining.english import English
@@ -129,22 +128,6 @@ def test_alone_or_in_a_batch_a_pair_gets_the_same_probabilities(model: kinds.Kin
     alone = np.vstack([model.probabilities(kinds.matrix([pair])) for pair in pairs])
     assert np.allclose(together, alone, atol=1e-12)
     assert np.allclose(together.sum(axis=1), 1)
-
-
-def test_blocks_of_time_never_share_a_window() -> None:
-    for train, test in time_blocks(100, 10):
-        assert set(train).isdisjoint(range(test[0] - 2, test[-1] + 3))
-    assert sorted(n for _, test in time_blocks(100, 10) for n in test) == list(range(100))
-
-
-def test_scores_are_those_of_scikit_learn() -> None:
-    from sklearn.metrics import f1_score
-
-    rng = np.random.default_rng(0)
-    truth, guess = rng.integers(0, 3, 200), rng.integers(0, 3, 200)
-    got = scores(truth, guess)
-    assert got["f1"] == pytest.approx(f1_score(truth > 0, guess > 0))
-    assert got["macro_f1"] == pytest.approx(f1_score(truth, guess, average="macro"))
 
 
 @settings(max_examples=40, deadline=None)
