@@ -142,14 +142,17 @@ def by_rules(pairs: Sequence[Pair]) -> NDArray[np.int64]:
 
 
 def scores(labels: NDArray[np.int64], guess: NDArray[np.int64]) -> dict[str, float]:
-    """f1 (correction against new), its precision and recall, macro_f1 and F1 by kind."""
+    """f1 (correction against new), its precision and recall, macro_f1 and F1 by kind.
+
+    A kind that occurs neither in labels nor in guesses has no F1, and corrections of which there are none have none.
+    """
     truth, said = labels > 0, guess > 0
     hit = float((truth & said).sum())
-    by_kind = {f"f1_{name}": kinds.f1(labels == n, guess == n) for n, name in enumerate(kinds.CLASSES)}
-    return {
+    corrections = {
         "f1": kinds.f1(truth, said),
         "precision": hit / max(1.0, float(said.sum())),
         "recall": hit / max(1.0, float(truth.sum())),
-        "macro_f1": kinds.macro_f1(labels, guess),
-        **by_kind,
     }
+    occur = kinds.occurring(labels, guess)
+    by_kind = {f"f1_{kinds.CLASSES[n]}": kinds.f1(labels == n, guess == n) for n in occur}
+    return {**(corrections if any(occur) else {}), "macro_f1": kinds.macro_f1(labels, guess), **by_kind}

@@ -196,13 +196,22 @@ def f1(truth: NDArray[np.bool_], guess: NDArray[np.bool_]) -> float:
     return 2 * hit / total if total else 0.0
 
 
-def macro_f1(truth: NDArray[np.int64], guess: NDArray[np.int64], classes: Sequence[int] = (0, 1, 2)) -> float:
-    """Mean of the classes' F1."""
-    return float(np.mean([f1(truth == c, guess == c) for c in classes]))
+def occurring(truth: NDArray[np.int64], guess: NDArray[np.int64]) -> list[int]:
+    """Class numbers that are in either."""
+    found: list[int] = np.union1d(truth, guess).tolist()
+    return found
+
+
+def macro_f1(truth: NDArray[np.int64], guess: NDArray[np.int64]) -> float:
+    """Mean F1 of the classes that occur in either: of another there is nothing to get right or wrong."""
+    return float(np.mean([f1(truth == c, guess == c) for c in occurring(truth, guess)]))
 
 
 def expected_macro_f1(probabilities: Array, guess: NDArray[np.int64]) -> float:
-    """Macro F1 of a guess where the truth is known by its probabilities (N, classes) only: counts are their sums."""
+    """Macro F1 of a guess where the truth is known by its probabilities (N, classes) only: counts are their sums.
+
+    As in `macro_f1`, a class that nobody guesses and nothing speaks for is left out.
+    """
     hits = [2 * probabilities[guess == c, c].sum() for c in range(len(CLASSES))]
     totals = np.bincount(guess, minlength=len(CLASSES)) + probabilities.sum(axis=0)
-    return float(np.mean(hits / np.maximum(totals, 1e-12)))
+    return float(np.mean(np.array(hits)[totals > 0] / totals[totals > 0]))

@@ -32,7 +32,7 @@ def corrections(
 
 
 def measure(pairs: Path, folds: int = 10, model_path: Path | None = None) -> dict[str, Any]:
-    """f1 and macro_f1 of ours, and a row per system.
+    """f1 (None where there is no correction to find or said to be one) and macro_f1 of ours, and a row per system.
 
     Raises:
         ValueError: the model was trained on these very pairs, or there are too few to train one on.
@@ -56,7 +56,7 @@ def measure(pairs: Path, folds: int = 10, model_path: Path | None = None) -> dic
         guesses["shipped"] = _guess(SHIPPED, read, sha256(pairs))
     systems = {name: scores(labels, said) for name, said in guesses.items()}
     ours = systems["reprise"]
-    return {"pairs": len(labels), "how": how, "f1": ours["f1"], "macro_f1": ours["macro_f1"], "systems": systems}
+    return {"pairs": len(labels), "how": how, "f1": ours.get("f1"), "macro_f1": ours["macro_f1"], "systems": systems}
 
 
 def _guess(path: Path, pairs: Any, pairs_id: str) -> Any:

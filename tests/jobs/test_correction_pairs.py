@@ -19,14 +19,16 @@ def test_blocks_of_time_never_share_a_window() -> None:
     assert sorted(n for _, test in time_blocks(100, 10) for n in test) == list(range(100))
 
 
-def test_scores_are_those_of_scikit_learn() -> None:
+@pytest.mark.parametrize("kinds_there", [(0, 1, 2), (0, 2), (1,)])
+def test_scores_are_those_of_scikit_learn(kinds_there: tuple[int, ...]) -> None:
     from sklearn.metrics import f1_score
 
     rng = np.random.default_rng(0)
-    truth, guess = rng.integers(0, 3, 200), rng.integers(0, 3, 200)
+    truth, guess = rng.choice(kinds_there, 200), rng.choice(kinds_there, 200)
     got = scores(truth, guess)
     assert got["f1"] == pytest.approx(f1_score(truth > 0, guess > 0))
     assert got["macro_f1"] == pytest.approx(f1_score(truth, guess, average="macro"))
+    assert [name for name in got if name.startswith("f1_")] == [f"f1_{kinds.CLASSES[n]}" for n in kinds_there]
 
 
 class Counting:

@@ -162,6 +162,19 @@ def test_the_bench_scores_a_model_or_its_own_folds_but_never_a_model_on_its_trai
         measure(model_path.parent / "train.parquet", model_path=model_path)
 
 
+def test_a_kind_that_does_not_occur_is_no_part_of_the_macro_f1(tmp_path: Path, model_path: Path) -> None:
+    table = pq.read_table(labelled(tmp_path / "all.parquet", 120))
+    for gone in (["asr_correction"], ["asr_correction", "command_correction"]):
+        kept = table.filter([label not in gone for label in table["label"].to_pylist()])
+        pq.write_table(kept, tmp_path / "pairs.parquet")
+        report = measure(tmp_path / "pairs.parquet", model_path=model_path)
+        ours = report["systems"]["reprise"]
+        assert not any(f"f1_{kind}" in ours for kind in gone)
+        assert report["macro_f1"] == ours["macro_f1"] == 1.0
+        assert report["f1"] == (1.0 if len(gone) == 1 else None)
+    assert {name for name in ours if not name.startswith("f1_")} == {"macro_f1"}
+
+
 def test_the_shipped_model_has_no_row_on_the_pairs_that_it_was_trained_on(
     tmp_path: Path, model_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
