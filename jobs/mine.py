@@ -111,8 +111,8 @@ class Models:
         if named is not None and not named.is_file():
             raise ValueError(f"no model of follow-ups; got {kinds}; expected shipped, rules, or a file; a typing slip?")
         return Models(
-            _model(named, models.read),
-            _model(defects, DefectModel.from_json),
+            None if named is None else read_model(named, models.read),
+            None if defects is None else read_model(defects, DefectModel.from_json),
             sha256(named) if named else "",
             sha256(defects) if defects else "",
         )
@@ -122,12 +122,16 @@ class Models:
         return replace(config, kinds_id=self.kinds_id, defects_id=self.defects_id)
 
 
-def _model(path: Path | None, read: Callable[[str], Any]) -> Any:
-    if path is None:
-        return None
+def read_model(path: Path, read: Callable[[str], Any]) -> Any:
+    """The model in a file, by what reads its text.
+
+    Raises:
+        ValueError: the file is missing, or holds something else.
+    """
+    stored = _bytes(path)
     try:
-        return read(_bytes(path).decode("utf-8"))
-    except (KeyError, TypeError, UnicodeDecodeError, ValueError) as error:
+        return read(stored.decode("utf-8"))
+    except (AttributeError, KeyError, TypeError, UnicodeDecodeError, ValueError) as error:
         raise ValueError(f"{path}: not a model of this kind ({error}); was it written by another command?") from error
 
 

@@ -162,6 +162,24 @@ def test_the_bench_scores_a_model_or_its_own_folds_but_never_a_model_on_its_trai
         measure(model_path.parent / "train.parquet", model_path=model_path)
 
 
+def test_of_a_models_pairs_no_more_is_claimed_than_is_checked(tmp_path: Path, model_path: Path) -> None:
+    path = labelled(tmp_path / "pairs.parquet")
+    assert measure(path, model_path=model_path)["how"] == "kinds.json, which was trained on another file"
+    stored = json.loads(model_path.read_text())
+    (tmp_path / "silent.json").write_text(json.dumps({**stored, "trained_on": ""}))
+    said = measure(path, model_path=tmp_path / "silent.json")["how"]
+    assert said == "silent.json, which does not say what it was trained on"
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '"trees"', "not json", json.dumps({"trees": "", "names": NAMES})])
+def test_the_bench_refuses_what_is_no_model(tmp_path: Path, text: str) -> None:
+    (tmp_path / "c.json").write_text(text)
+    with pytest.raises(ValueError, match=r"c\.json: not a model of this kind \(.*\); was it written by another"):
+        measure(labelled(tmp_path / "pairs.parquet"), model_path=tmp_path / "c.json")
+    with pytest.raises(ValueError, match=r"none\.json: no such file"):
+        measure(labelled(tmp_path / "pairs.parquet"), model_path=tmp_path / "none.json")
+
+
 def test_a_kind_that_does_not_occur_is_no_part_of_the_macro_f1(tmp_path: Path, model_path: Path) -> None:
     table = pq.read_table(labelled(tmp_path / "all.parquet", 120))
     for gone in (["asr_correction"], ["asr_correction", "command_correction"]):

@@ -150,3 +150,5 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path, text: str) -> None:
         Models.read(tmp_path / "model.json", None)
     with pytest.raises(ValueError, match=r"model\.json: not a model of this kind"):
         Models.read(defects=tmp_path / "model.json")
+    with pytest.raises(ValueError, match=r"^\S*none\.json: no such file"):
+        Models.read(defects=tmp_path / "none.json")
