@@ -11,13 +11,13 @@ from rewrite.decision import Calibration
 
 _TREES = {
     "objective": "cross_entropy",
-    "learning_rate": 0.05,
-    "num_leaves": 15,
+    "learning_rate": 0.03,
+    "num_leaves": 5,
     "min_data_in_leaf": 30,
-    "feature_fraction": 0.5,
+    "feature_fraction": 0.3,
     "bagging_fraction": 0.8,
     "bagging_freq": 1,
-    "lambda_l2": 1.0,
+    "lambda_l2": 10.0,
     "deterministic": True,
     "force_row_wise": True,
     "verbosity": -1,
@@ -28,7 +28,7 @@ _TREES = {
 class TreesConfig:
     """Rounds of boosting, and the seed of row and column sampling."""
 
-    rounds: int = 400
+    rounds: int = 600
     seed: int = 0
 
 
