@@ -1,5 +1,6 @@
 """Reading interaction logs into Spark: parquet or JSON lines, compressed or not, files or folders."""
 
+import re
 from functools import reduce
 from pathlib import Path
 
@@ -63,4 +64,12 @@ def cause(error: Exception) -> str:
     """The one line of Spark's hundreds that says what happened."""
     text = str(error.java_exception.getMessage()) if isinstance(error, Py4JJavaError) else str(error)
     lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
+    head, _, trace = text.rpartition(_TRACEBACK)
+    if head:
+        raised = next((line for line in trace.splitlines() if re.match(r"[A-Za-z_]", line)), "")
+        return f"{lines[0].removesuffix(_TRACEBACK).rstrip()} {raised}".rstrip()[:300]
     return lines[0][:300]
+
+
+_TRACEBACK = "Traceback (most recent call last):"
+"""Begins what a Python worker raised; the first line after it that is not indented says what that was."""

@@ -135,6 +135,8 @@ def lay_down(tables: Iterable[pa.Table], layout: Layout, split: int) -> Found:
     try:
         for rows in chunks(tables):
             good = _good(rows, found)
+            if not len(good):
+                continue
             ids.append(hashes(good["interaction_id"].combine_chunks()))
             part, sampled = layout.places(good["user_id"].combine_chunks())
             order = np.argsort(part, kind="stable")

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.log_reading import read_logs
+from jobs.log_reading import SPARK_ERRORS, cause, read_logs
 from jobs.mine import run
 from jobs.mining import check, judge, look
 from jobs.rundir import manifest_of
@@ -82,6 +83,16 @@ def test_a_parquet_file_damaged_in_its_pages_fails_with_one_sentence(spark: Any,
     with pytest.raises(ValueError, match=r"mining failed: .*is a log file damaged"):
         run([log], tmp_path / "out", CONFIG)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_task_in_python_raised_is_in_the_sentence(spark: Any) -> None:
+    def fail(batches: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(SPARK_ERRORS) as failed:
+        spark.range(1).mapInArrow(fail, "id long").collect()
+    expected = r"thrown from the Python worker: OSError: \[Errno 28\] No space left on device$"
+    assert re.search(expected, cause(failed.value))
 
 
 def test_every_kind_of_bad_row_gets_its_reason(spark: Any, tmp_path: Path) -> None:
@@ -164,6 +175,34 @@ def test_too_many_bad_rows_fail_with_their_counts(spark: Any, tmp_path: Path) ->
     with pytest.raises(ValueError, match=message):
         run([log], tmp_path / "out", CONFIG)
     check(look(judged(spark, log)), MineConfig(bad_share=0.25))
+
+
+def write_bad(folder: Path, kind: str) -> Path:
+    """A file of three bad rows and none besides."""
+    if kind == "parquet":
+        return logs.write([logs.turn(n, utterance="") for n in range(900, 903)], folder / "bad.parquet")
+    row = {"user_id": "u", "timestamp": "yesterday", "utterance": "x"}
+    lines = [json.dumps({"interaction_id": str(n), **row}) for n in range(3)]
+    (folder / "bad.jsonl").write_text("\n".join(lines))
+    return folder / "bad.jsonl"
+
+
+REASON = {"parquet": "empty utterance", "json": "missing or unparsable timestamp"}
+
+
+@pytest.mark.parametrize("kind", ["parquet", "json"])
+def test_a_file_of_bad_rows_only_is_quarantined_beside_a_good_one(spark: Any, tmp_path: Path, kind: str) -> None:
+    good = logs.write([logs.turn(n, utterance=f"text {n % 3}") for n in range(60)], tmp_path / "good.parquet")
+    run([good, write_bad(tmp_path, kind)], tmp_path / "out", CONFIG)
+    found = pq.read_table(tmp_path / "out" / "quarantine")
+    assert found["reason"].to_pylist() == [REASON[kind]] * 3
+    assert manifest_of(tmp_path / "out")["tables"]["turns"] == 60
+
+
+@pytest.mark.parametrize("kind", ["parquet", "json"])
+def test_a_log_of_bad_rows_only_fails_with_their_counts(spark: Any, tmp_path: Path, kind: str) -> None:
+    with pytest.raises(ValueError, match=f"3 of 3 rows are bad, over the allowed share of 0.05: 3 × {REASON[kind]}"):
+        run([write_bad(tmp_path, kind)], tmp_path / "out", CONFIG)
 
 
 def test_a_log_without_optional_columns_is_conformed(spark: Any, tmp_path: Path) -> None:

@@ -66,6 +66,17 @@ def test_a_part_that_nobody_fell_into_has_no_rows(tmp_path: Path) -> None:
     assert len(gathered.Laid(tmp_path / "nothing").rows(range(40))) == 0
 
 
+@pytest.mark.parametrize("good", [0, 4])
+def test_a_chunk_of_bad_rows_only_lays_nothing_down(tmp_path: Path, monkeypatch: Any, good: int) -> None:
+    monkeypatch.setattr(gathering, "CHUNK", 4)
+    tables = [pa.Table.from_pylist(rows, logs.SCHEMA) for rows in ([logs.turn(9, utterance="")] * 4, rows_of(1, good))]
+    layout = gathering.Layout(tmp_path, 3, 1)
+    found = gathering.lay_down([arrow_log.judged(arrow_log.conformed(table)) for table in tables], layout, 0)
+    assert (found.rows, found.reasons, found.sound) == (4 + good, {"empty utterance": 4}, True)
+    laid = gathered.Laid(tmp_path)
+    assert sum(len(laid.rows(range(part, part + 1))) for part in range(3)) == good
+
+
 def test_the_sample_is_of_whole_users_and_the_same_however_the_log_was_split(tmp_path: Path) -> None:
     table = pa.Table.from_pylist(rows_of(40, 4), logs.SCHEMA)
     for name, tables in (("one", [table]), ("two", [table[90:], table[:90]])):
