@@ -4,6 +4,8 @@ Job modules import nothing heavy at import, so that `reprise --help` answers at 
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -85,9 +87,29 @@ def _root(
     """Learn from being asked twice: mine reformulations, rewrite the next failing request, check it, repeat."""
     from jobs import logs
 
+    ctx.with_resource(_telling_of_interrupts(ctx.invoked_subcommand or ""))
     settings = config.load(config_file, ctx.command)
     logs.configure(log_level or settings.pop("log_level", None) or "warning")
     ctx.default_map = settings
+
+
+_INTERRUPTED = {
+    "mine": "nothing was written; the same command begins anew",
+    "learn": "no bundle was written; the same command goes on from the training's last checkpoint, if it has one",
+    "run": "the same command goes on after the last step that ended",
+    "rewrite": "nothing was written; the same command begins anew",
+}
+"""What became of a command's work, where that is always the same."""
+
+
+@contextmanager
+def _telling_of_interrupts(name: str) -> Iterator[None]:
+    """Say in one line that command `name` was interrupted, and what calling it again does."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("; ".join(filter(None, ["interrupted", _INTERRUPTED.get(name)])), err=True)
+        raise
 
 
 def command() -> Any:

@@ -260,8 +260,12 @@ def mine(run: Run, log: Gathered, split: datetime | None) -> None:
 def at_once(work: list[Callable[[], None]]) -> None:
     """Do `work`, two at a time: most of these queries end in one task, which leaves cores idle."""
     with ThreadPoolExecutor(2) as pool:
-        for future in [pool.submit(task) for task in work]:
-            future.result()
+        try:
+            for future in [pool.submit(task) for task in work]:
+                future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def write_quarantine(run: Run, log: Gathered) -> None:

@@ -1,13 +1,18 @@
 """The Spark session: a Java to run on, and settings that each have a reason."""
 
+import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pyspark.sql import SparkSession
 
@@ -120,12 +125,77 @@ def running(
 ) -> Iterator[SparkSession]:
     """`session` for the length of a block: stopped at its end if the block began it, left alone if it was given."""
     given = SparkSession.getActiveSession()
-    spark = given or session(cores, memory, extra)
-    try:
-        yield spark
-    finally:
-        if given is None:
+    if given is not None:
+        yield given
+        return
+    with _interruptible() as started:
+        spark = session(cores, memory, extra)
+        try:
+            started(spark)
+            yield spark
+        finally:
             spark.stop()
+
+
+CANCEL_S = 5.0
+"""How long a first Ctrl-C waits for Spark to have cancelled its jobs, seconds."""
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[SparkSession], None]]:
+    """Ctrl-C ends the block without a word of Spark's: it waits for the start, and cancels what Spark is at.
+
+    pyspark's own handler asks Java by the connection on which the interrupted thread waits for an answer; py4j and Java
+    then log pages of traces. The block tells of its session as soon as it is there.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield lambda spark: None
+        return
+    interrupt = _Interrupt()
+    signal.signal(signal.SIGINT, interrupt)
+    logging.disable(logging.CRITICAL)  # the context puts pyspark's handler in the place of ours before it is whole
+    try:
+        yield interrupt.started
+    except Exception as error:  # of an interrupted thread Java may have no answer left, and stopping fails
+        if interrupt.pending:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+        logging.disable(logging.NOTSET)
+
+
+@dataclass
+class _Interrupt:
+    """Handles the first Ctrl-C; a second ends at once."""
+
+    spark: SparkSession | None = None
+    pending: bool = False
+
+    def started(self, spark: SparkSession) -> None:
+        self.spark = spark
+        if self.pending:
+            raise KeyboardInterrupt
+        signal.signal(signal.SIGINT, self)
+        logging.disable(logging.NOTSET)
+
+    def __call__(self, number: int, frame: Any) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        logging.disable(logging.CRITICAL)
+        self.pending = True
+        if self.spark is not None:
+            # a thread of its own has a connection of its own
+            cancelling = threading.Thread(target=_cancel, args=(self.spark,), daemon=True)
+            cancelling.start()
+            cancelling.join(CANCEL_S)
+            raise KeyboardInterrupt
+
+
+def _cancel(spark: SparkSession) -> None:
+    with suppress(Exception):  # whatever is wrong now, the interrupt goes on
+        spark.sparkContext.setLogLevel("OFF")
+        spark.sparkContext.cancelAllJobs()
 
 
 def session(cores: int | None = None, memory: str = "4g", extra: dict[str, str] | None = None) -> SparkSession:

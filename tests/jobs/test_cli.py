@@ -109,9 +109,34 @@ def test_a_fault_of_ours_is_one_line_and_exit_code_1(
     assert capsys.readouterr().err == "error: RuntimeError: tensor mismatch; run with --debug for the traceback\n"
 
 
-def test_an_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_is_one_line_and_ends_with_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     fail_with(KeyboardInterrupt(), monkeypatch)
     assert call("evaluate", "t", "--truth", "x") == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["mine", "t", "--out", "m"], "nothing was written; the same command begins anew"),
+        (["learn", "m", "--out", "b"], "the same command goes on from the training's last checkpoint"),
+        (["run", "t", "--registry", "reg"], "the same command goes on after the last step that ended"),
+    ],
+)
+def test_an_interrupted_command_says_what_calling_it_again_does(
+    line: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jobs.progress.teller", interrupt)
+    assert call(*line) == 130
+    err = capsys.readouterr().err
+    assert err.startswith("interrupted; ")
+    assert said in err
+    assert len(err.splitlines()) == 1
 
 
 def test_the_operating_systems_errors_name_their_file(

