@@ -1,8 +1,8 @@
 """`reprise experiment`: who is in which arm, what came of it, and stopping harm."""
 
-import json
 import time
 from dataclasses import asdict
+from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,7 +47,7 @@ def start(
         raise ValueError(f"--shares are numbers with commas between them; got {shares!r}; e.g. 0.01,0.1,0.5") from error
     ramp = () if shadow else ramp_of(time.time(), steps, step_hours * 3600)
     experiment = Experiment(salt, holdout_share, holdout_salt, ramp, shadow)
-    replace_text(registry / FILE, json.dumps(experiment.as_dict(), indent=1) + "\n")
+    replace_text(registry / FILE, dumps(experiment.as_dict(), indent=1) + "\n")
     typer.echo(
         f"challenger {challenger} " + ("shadows" if shadow else f"gets {shares} of users, {step_hours:g} h each")
     )
@@ -58,7 +58,7 @@ def report(
     mined: Mined,
     registry: Root,
     holdout_share: Share = 0.02,
-    json_out: Annotated[Path | None, typer.Option("--json", help="Write the report here.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the report here.")] = None,
     act: Annotated[bool, typer.Option("--act", help="Roll back, stop or withdraw what the bounds say harms.")] = False,
 ) -> None:
     """CPDR of the arms with intervals that hold at every look, sample-ratio check, groups, win and loss per pair."""
@@ -71,8 +71,8 @@ def report(
     wanted = actions(made)
     made["actions"] = [asdict(action) for action in wanted]
     print_report(made)
-    if json_out is not None:
-        json_out.write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if json is not None:
+        json.write_text(dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if act:
         for line in do(opened, wanted, "reprise experiment"):
             typer.echo(line)
@@ -108,7 +108,7 @@ def _expected(registry: Path, holdout_share: float) -> dict[str, float]:
     path = registry / FILE
     experiment = Experiment("", holdout_share)
     if path.is_file():
-        experiment = Experiment.of(json.loads(path.read_text(encoding="utf-8")))
+        experiment = Experiment.of(loads(path.read_text(encoding="utf-8")))
     return {str(arm): share for arm, share in experiment.expected(time.time()).items()}
 
 

@@ -1,6 +1,6 @@
 """`reprise bundles`: what is in the registry, what changed, and moving the aliases."""
 
-import json
+from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,7 @@ Root = Annotated[
 ]
 By = Annotated[str, typer.Option(help="Who does it, for the history.")]
 Reason = Annotated[str, typer.Option(help="Why, for the history.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.callback()
@@ -25,11 +25,11 @@ def _group() -> None:
 
 
 @app.command("list")
-def list_bundles(registry: Root, as_json: AsJson = False) -> None:
+def list_bundles(registry: Root, json: Json = False) -> None:
     """Every bundle, the newest last, with its aliases and figures."""
     rows = [_row(folder, names) for folder, names in _bundles(open_registry(registry))]
-    if as_json:
-        typer.echo(json.dumps(rows, indent=1))
+    if json:
+        typer.echo(dumps(rows, indent=1))
         return
     if not rows:
         typer.echo(f"no bundle in {registry} yet; `reprise run` publishes one")
@@ -45,14 +45,14 @@ def diff(
     one: Annotated[str, typer.Argument(help="Alias, id, or beginning of an id.")],
     other: Annotated[str, typer.Argument(help="What it is compared with.")],
     registry: Root,
-    as_json: AsJson = False,
+    json: Json = False,
     shown: Annotated[int, typer.Option(min=0, help="Pairs and texts printed of each kind.")] = 10,
 ) -> None:
     """What the second bundle has that the first has not, and the other way round: figures, pairs, texts."""
     opened = open_registry(registry)
     found = compare(opened.path(one), opened.path(other))
-    if as_json:
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+    if json:
+        typer.echo(dumps(found, indent=1, ensure_ascii=False))
         return
     for name, (before, after) in found["figures"].items():
         typer.echo(f"{name}: {_number(before)} → {_number(after)}")
@@ -88,7 +88,7 @@ def lineage(
 ) -> None:
     """From a rewrite back to the run, the mined pair and the interactions behind it, as JSON."""
     traced = trace(open_registry(registry), bundle, source, target)
-    typer.echo(json.dumps(traced, indent=1, ensure_ascii=False, default=str))
+    typer.echo(dumps(traced, indent=1, ensure_ascii=False, default=str))
 
 
 def compare(one: Path, other: Path) -> dict[str, Any]:
@@ -203,7 +203,7 @@ def _row(folder: Path, aliases: list[str]) -> dict[str, Any]:
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = loads((folder / "manifest.json").read_text(encoding="utf-8"))
     return found
 
 

@@ -1,10 +1,10 @@
 """Settings of every command: flag, then REPRISE_* variable, then TOML file, then default; and where each came from."""
 
 import difflib
-import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -137,15 +137,15 @@ def show(
     ctx: typer.Context,
     command: Annotated[str | None, typer.Argument(help="Only this command's settings, e.g. `mine`.")] = None,
     origin: Annotated[bool, typer.Option("--origin", help="Say where each value came from.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print every command's settings; with --origin also where each value came from."""
     settings = [s for s in settings_in_force(ctx) if command is None or s.command == command]
     if not settings:
         known = sorted({s.command for s in settings_in_force(ctx)})
         raise ValueError(f"no such command; got {command!r}; expected one of {', '.join(known)}; a typing slip?")
-    if as_json:
-        typer.echo(json.dumps([asdict(s) for s in settings], default=str, indent=1))
+    if json:
+        typer.echo(dumps([asdict(s) for s in settings], default=str, indent=1))
         return
     _print(settings, origin)
 

@@ -1,8 +1,8 @@
 """`reprise evaluate`: did rewriting help, and what did it break? Beside the obvious methods, on the same turns."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,16 +52,16 @@ def evaluate(
         Path | None, typer.Option(help="What the assistant does with each text; else right means the intended text.")
     ] = None,
     mined: Annotated[Path | None, typer.Option(help="Mining run to compute the reference rows from.")] = None,
-    json_out: Annotated[Path | None, typer.Option("--json", help="Write the numbers here.")] = None,
-    html_out: Annotated[Path | None, typer.Option("--html", help="Write the report here.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the numbers here.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report here.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     draws: Annotated[int, typer.Option(min=10, help="Bootstrap draws behind each interval.")] = 1_000,
     threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = default_threads(),
 ) -> None:
     """Measure what rewriting does to these turns, with intervals, beside the reference rows."""
-    config = EvaluateConfig(turns, truth, bundle, decisions, oracle, mined, json_out, html_out, seed, draws, threads)
+    config = EvaluateConfig(turns, truth, bundle, decisions, oracle, mined, json, html, seed, draws, threads)
     print_table(run(config))
-    for path in (json_out, html_out):
+    for path in (json, html):
         if path is not None:
             typer.echo(f"written: {path}")
 
@@ -96,7 +96,7 @@ def run(config: EvaluateConfig, further: "Mapping[str, Answers] | None" = None) 
     rows = {**references, **(further or {})}
     evaluation = evaluate_answers(log, truth, oracle, ours, rows, config.seed, config.draws)
     if config.json_out is not None:
-        _write(config.json_out, json.dumps(as_json(evaluation), indent=1) + "\n")
+        _write(config.json_out, dumps(as_json(evaluation), indent=1) + "\n")
     if config.html_out is not None:
         from jobs.report.report import render
 
@@ -133,7 +133,7 @@ def _facts(config: EvaluateConfig) -> dict[str, str]:
     named = {"turns": config.turns, "bundle": config.bundle, "decisions": config.decisions, "mined": config.mined}
     facts = {name: path.name for name, path in named.items() if path is not None}
     if config.bundle is not None and (config.bundle / "manifest.json").is_file():
-        facts["bundle id"] = str(json.loads((config.bundle / "manifest.json").read_text()).get("id"))
+        facts["bundle id"] = str(loads((config.bundle / "manifest.json").read_text()).get("id"))
     return facts
 
 

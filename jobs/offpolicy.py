@@ -1,9 +1,9 @@
 """`reprise offpolicy`: would a bundle do better than what is logged? Asked of the log, before any user sees it."""
 
-import json
 from collections.abc import Set
 from dataclasses import asdict
 from datetime import datetime
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,7 +30,7 @@ def offpolicy(
         Path | None,
         typer.Option(help="The bundle to compare it with, as if both had the same evidence; else what served."),
     ] = None,
-    json_out: Annotated[Path | None, typer.Option("--json", help="Write the numbers here.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the numbers here.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = default_threads(),
 ) -> None:
     """Estimate a bundle's gain over what is logged: IPS, SNIPS, direct method, doubly robust, clipped; with support."""
@@ -39,8 +39,8 @@ def offpolicy(
     torch.set_num_threads(threads)
     result = judge_bundle(mined, bundle, champion)
     print_result(result)
-    if json_out is not None:
-        json_out.write_text(json.dumps(result, indent=1) + "\n")
+    if json is not None:
+        json.write_text(dumps(result, indent=1) + "\n")
 
 
 def judge_bundle(

@@ -1,7 +1,7 @@
 """`reprise bench offpolicy`: the estimators on bandits made of the demo world, where each action's outcome is known."""
 
-import json
 from dataclasses import asdict
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +21,7 @@ def offpolicy(
     logs: Annotated[int, typer.Option(min=20, help="Logs to draw.")] = 500,
     turns: Annotated[int, typer.Option(min=100, help="Turns that users are drawn from.")] = 6_000,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-    json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
 ) -> None:
     """Bias, error and coverage of every estimator, under a right and a wrong reward model."""
     import numpy as np
@@ -40,8 +40,8 @@ def offpolicy(
             typer.echo(
                 f"{v.name:14s} {v.bias:+8.4f} {v.bias_error:7.4f} {v.rmse:7.4f} {v.coverage:8.1%} {v.width:7.4f}"
             )
-    if json_out is not None:
-        json_out.write_text(json.dumps(results, indent=1) + "\n")
+    if json is not None:
+        json.write_text(dumps(results, indent=1) + "\n")
 
 
 def make(world: Path, turns: int, rng: Any, right_model: bool) -> "Bandit":

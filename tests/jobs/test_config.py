@@ -1,7 +1,9 @@
 """Where settings come from, and what is said of a settings file that does not fit."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,8 +72,35 @@ def test_a_flag_beats_everything(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_keys_may_be_written_as_flags(capsys: pytest.CaptureFixture[str]) -> None:
-    settings('[evaluate]\nhtml-out = "r.html"\n')
-    assert origin(capsys)["evaluate", "html_out"][1] == "file reprise.toml"
+    settings("[mine]\nmin-users = 3\n")
+    assert origin(capsys)["mine", "min_users"] == (3, "file reprise.toml")
+
+
+def options(command: Any, names: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Every command and each of its options as it is typed, without its dashes."""
+    for name, child in getattr(command, "commands", {}).items():
+        yield from options(child, (*names, name))
+    for parameter in getattr(command, "params", []):
+        if parameter.param_type_name == "option" and names and names[0] != "config":
+            yield from ((" ".join(names), flag[2:]) for flag in parameter.opts if flag.startswith("--"))
+
+
+def test_keys_and_variables_are_named_as_the_options(capsys: pytest.CaptureFixture[str]) -> None:
+    found = {(s["command"], s["key"], s["variable"]) for s in json.loads(run(capsys, "config", "show", "--json")[1])}
+    names = {(command, option.replace("-", "_")) for command, option in options(cli.command()) if option != "help"}
+    assert ("evaluate", "json") in names
+    wanted = {(c, o, f"REPRISE_{c.replace(' ', '_').replace('-', '_')}_{o}".upper()) for c, o in names}
+    assert wanted <= {(command, key, variable) for command, key, variable in found}
+
+
+def test_a_variable_is_obeyed_whatever_the_option_is_called(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPRISE_EVALUATE_JSON", "e.json")
+    monkeypatch.setenv("REPRISE_EXPERIMENT_REPORT_JSON", "r.json")
+    found = origin(capsys)
+    assert found["evaluate", "json"] == ("e.json", "environment REPRISE_EVALUATE_JSON")
+    assert found["experiment report", "json"] == ("r.json", "environment REPRISE_EXPERIMENT_REPORT_JSON")
 
 
 def test_an_unknown_key_names_the_nearest_known_one(capsys: pytest.CaptureFixture[str]) -> None:
