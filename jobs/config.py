@@ -36,7 +36,8 @@ def load(path: Path | None, root: Any) -> dict[str, Any]:
     `path` None reads `reprise.toml` of the current folder, or nothing where there is none.
 
     Raises:
-        FileNotFoundError: a file was named and is missing. ValueError: not TOML, or a key that no command has.
+        FileNotFoundError: a file was named and is missing. ValueError: not TOML, a key that no command has, or a value
+        that its key cannot have.
     """
     if path is None and not DEFAULT_FILE.is_file():
         return {}
@@ -64,7 +65,19 @@ def _known(settings: Mapping[str, Any], command: Any, table: tuple[str, ...], pa
         if (child is not None) != isinstance(value, Mapping):
             raise ValueError(_misplaced(key, value, table, path, is_command=child is not None))
         known[name] = _known(value, child, (*table, name), path) if child is not None else value
+        if child is None and table:
+            _check(value, command, name, f"{path}: [{'.'.join(table)}] {key} = {value!r}")
     return known
+
+
+def _check(value: Any, command: Any, name: str, what: str) -> None:
+    """Raise ValueError where `value` is none for parameter `name` of `command`; `what` says whose it is."""
+    parameter = next(p for p in command.params if p.name == name)
+    try:
+        parameter.process_value(command.context_class(command), value)
+    except typer.BadParameter as error:
+        option = next((flag for flag in parameter.opts if flag.startswith("--")), name)
+        raise ValueError(f"{what} is no value for {option!r}: {' '.join(error.message.split())}") from error
 
 
 def _names(command: Any) -> dict[str, str]:
@@ -113,10 +126,11 @@ def _settings(command: Any, ctx: Any, names: tuple[str, ...]) -> Iterator[Settin
 def _setting(parameter: Any, ctx: Any, names: tuple[str, ...]) -> Setting:
     source = ctx.get_parameter_source(parameter.name)
     variable = f"{ctx.auto_envvar_prefix}_{parameter.name.upper()}" if ctx.auto_envvar_prefix else ""
-    value = ctx.params.get(parameter.name)
-    return Setting(
-        " ".join(names), parameter.name, value, _origin(getattr(source, "name", ""), variable, ctx), variable
-    )
+    origin = _origin(getattr(source, "name", ""), variable, ctx)
+    if origin.startswith("environment"):  # what cannot be converted is not in the context
+        value = parameter.resolve_envvar_value(ctx)
+        _check(parameter.value_from_envvar(ctx), ctx.command, parameter.name, f"{variable}={value!r}")
+    return Setting(" ".join(names), parameter.name, ctx.params.get(parameter.name), origin, variable)
 
 
 def _origin(source: str, variable: str, ctx: Any) -> str:

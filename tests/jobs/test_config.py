@@ -128,7 +128,22 @@ def test_a_value_of_the_wrong_kind_is_a_usage_error(capsys: pytest.CaptureFixtur
     settings('[evaluate]\ndraws = "many"\n')
     code, _, err = run(capsys, "evaluate", "t", "--truth", "x")
     assert code == 2
-    assert "'--draws'" in err
+    expected = "error: reprise.toml: [evaluate] draws = 'many' is no value for '--draws': Input should be a valid integer"
+    assert err.startswith(expected)
+
+
+def test_show_refuses_a_value_of_the_wrong_kind_and_says_whose_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings('[mine]\nmin_users = "three"\n')
+    code, _, err = run(capsys, "config", "show", "mine")
+    assert (code, "reprise.toml: [mine] min_users = 'three' is no value for '--min-users'" in err) == (2, True)
+    settings("[mine]\nmin_users = 3\n[evaluate]\ndraws = 3\n")
+    assert "[evaluate] draws = 3 is no value for '--draws'" in run(capsys, "config", "show", "mine")[2]
+    settings("[mine]\nmin_users = 3\n")
+    monkeypatch.setenv("REPRISE_MINE_MIN_DAYS", "two")
+    code, _, err = run(capsys, "config", "show", "mine")
+    assert (code, "REPRISE_MINE_MIN_DAYS='two' is no value for '--min-days'" in err) == (2, True)
 
 
 @pytest.mark.parametrize("text", ["[evaluate\n", "[evaluate]\ndraws = many\n"])
