@@ -27,7 +27,7 @@ def card(facts: Mapping[str, Any], gates: Sequence[Mapping[str, Any]], replayed:
         "",
         "## Gates",
         "",
-        "| group | gate | value | allowed | verdict |",
+        "| group | gate | value | threshold | verdict |",
         "|---|---|---|---|---|",
         *(_row(gate) for gate in gates),
         "",

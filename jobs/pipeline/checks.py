@@ -61,23 +61,40 @@ def data_gates(
     now: Mapping[str, Any], before: Mapping[str, Any] | None, new_pairs: float | None, most: Limits
 ) -> list[Gate]:
     """Is this a log like the one that the champion was learned from? Without one, `before` and `new_pairs` are None."""
-    first = "no champion to compare with"
+    share = now["greatest_user_share"]
     gates = [
-        Gate("data", "rows", float(now["rows"]), most.rows, "at least"),
-        Gate("data", "greatest share of one user", now["greatest_user_share"], most.greatest_user_share),
+        Gate("data", "rows", float(now["rows"]), most.rows, "at least", limit="rows"),
+        Gate("data", "greatest share of one user", share, most.greatest_user_share, limit="greatest_user_share"),
     ]
     if before is None:
-        names = ("rise of null shares", "drift of lengths", "drift of intents", "words not known before", "new pairs")
-        return gates + [Gate("data", name, None, 0.0, note=first, optional=True) for name in names]
+        note = "no champion to compare with"
+        return gates + [
+            Gate("data", name, None, getattr(most, limit), note=note, optional=True, limit=limit)
+            for limit, name in _COMPARED.items()
+        ]
     rise, column = _null_rise(now["null_share"], before["null_share"])
-    return [
-        *gates,
-        Gate("data", "rise of null shares", rise, most.null_share_rise, note=column),
-        Gate("data", "drift of lengths", drift(now["lengths"], before["lengths"]), most.length_drift, note="PSI"),
-        Gate("data", "drift of intents", drift(now["intents"], before["intents"]), most.intent_drift, note="PSI"),
-        Gate("data", "words not known before", unseen(now["words"], before["words"]), most.vocabulary_unseen),
-        Gate("data", "new pairs", new_pairs, most.new_pair_share, note="share of all mined pairs", optional=True),
+    found = {
+        "null_share_rise": (rise, column),
+        "length_drift": (drift(now["lengths"], before["lengths"]), "PSI"),
+        "intent_drift": (drift(now["intents"], before["intents"]), "PSI"),
+        "vocabulary_unseen": (unseen(now["words"], before["words"]), ""),
+        "new_pair_share": (new_pairs, "share of all mined pairs"),
+    }
+    return gates + [
+        Gate("data", name, value, getattr(most, limit), note=note, optional=limit == "new_pair_share", limit=limit)
+        for limit, name in _COMPARED.items()
+        for value, note in [found[limit]]
     ]
+
+
+_COMPARED = {
+    "null_share_rise": "rise of null shares",
+    "length_drift": "drift of lengths",
+    "intent_drift": "drift of intents",
+    "vocabulary_unseen": "words not known before",
+    "new_pair_share": "new pairs",
+}
+"""Gates against the champion's log, by their limit."""
 
 
 def _null_rise(now: Mapping[str, float], before: Mapping[str, float]) -> tuple[float, str]:
@@ -99,12 +116,13 @@ def quality_gates(learned: Mapping[str, float], replayed: Mapping[str, Any], mos
     incidents = replayed["incidents"]
     return [
         Gate("quality", "right of those whose wish is known", learned.get("right_of_known"), most.right_of_known,
-             "at least", note="out of fold"),
-        Gate("quality", "harm", learned.get("harm"), most.harm, note="out of fold"),
+             "at least", note="out of fold", limit="right_of_known"),
+        Gate("quality", "harm", learned.get("harm"), most.harm, note="out of fold", limit="harm"),
         Gate("quality", "harm on replay, upper end", replayed["figures"]["harm"]["high"], most.harm * 2,
-             note="95 % interval over users"),
+             note="95 % interval over users; the threshold is twice that of harm", limit="harm"),
         Gate("quality", "fine turns of texts that nearly always work, rewritten wrong", replayed["sure"]["share"],
-             most.sure_texts_broken, note=_examples(replayed["sure"]["broken"]), optional=True),
+             most.sure_texts_broken, note=_examples(replayed["sure"]["broken"]), optional=True,
+             limit="sure_texts_broken"),
         Gate("quality", "slices worse than under the champion", None if replayed["slices"] is None else len(worse), 0,
              note=", ".join(worse), optional=True),
         Gate("quality", "past incidents that came back", None if incidents is None else len(incidents), 0,
@@ -124,22 +142,27 @@ def offpolicy_gates(found: Mapping[str, Any] | None, prove: bool, least: float) 
     alone, few = "gain over no rewrites off policy, lower end", f"fewer than {LEAST_USERS:.0f} users"
     over = f"gain over the champion off policy, {'lower' if prove else 'upper'} end"
     supported, note = "decisions that the log supports", "doubly robust, 95 % interval over users"
+    # a gain of exactly nothing is not proven: the smallest number above zero is the threshold
+    proven, gained = 1e-6, 1e-6 if prove else 0
     if found is None:
         note = "no exposures on the held-back days"
-        return [Gate("quality", name, None, 0, "at least", note, optional=True) for name in (alone, over, supported)]
+        return [
+            Gate("quality", alone, None, proven, "at least", note, optional=True),
+            Gate("quality", over, None, gained, "at least", note, optional=True),
+            Gate("quality", supported, None, least, "at least", note, optional=True, limit="supported"),
+        ]
     late, enough = found["champion"], found["enough_held_out"]
     compared = late is not None and late["enough_users"]
     over_nothing = found["over_nothing"][JUDGED_BY]["low"] if enough else None
     gain = late["gains"][JUDGED_BY]["low" if prove else "high"] if compared else None
     share = found["support"]["supported"] if found["enough_users"] else None
     more = "too many new ones to judge by the log: an experiment, or more days, will tell"
-    # a gain of exactly nothing is not proven: the smallest number above zero is the threshold
     return [
-        Gate("quality", alone, over_nothing, 1e-6, "at least", note if enough else f"{few} held out", not enough),
+        Gate("quality", alone, over_nothing, proven, "at least", note if enough else f"{few} held out", not enough),
+        Gate("quality", over, gain, gained, "at least", note if compared else f"{few} since", not compared),
         Gate(
-            "quality", over, gain, 1e-6 if prove else 0, "at least", note if compared else f"{few} since", not compared
+            "quality", supported, share, least, "at least", few if share is None else more, share is None, "supported"
         ),
-        Gate("quality", supported, share, least, "at least", few if share is None else more, share is None),
     ]
 
 
@@ -147,16 +170,23 @@ def safety_gates(replayed: Mapping[str, Any], most: Limits) -> list[Gate]:
     """Nothing that was blocked comes out, and no fine turn ends up doing something else."""
     return [
         Gate("safety", "blocked texts in force", float(len(replayed["blocked"])), 0),
-        Gate("safety", "fine turns given another intent", replayed["intent_flips"], most.intent_flips),
+        Gate(
+            "safety",
+            "fine turns given another intent",
+            replayed["intent_flips"],
+            most.intent_flips,
+            limit="intent_flips",
+        ),
     ]
 
 
 def cost_gates(p95_ms: float, size_bytes: int, most: Limits) -> list[Gate]:
     """Is it affordable to run?"""
     return [
-        Gate("cost", "latency of a decision, 95th percentile, ms", p95_ms, most.latency_p95_ms, note="one thread"),
-        Gate("cost", "size, MB", size_bytes / 1e6, most.size_mb),
-    ]
+        Gate("cost", "latency of a decision, 95th percentile, ms", p95_ms, most.latency_p95_ms, note="one thread",
+             limit="latency_p95_ms"),
+        Gate("cost", "size, MB", size_bytes / 1e6, most.size_mb, limit="size_mb"),
+    ]  # fmt: skip
 
 
 def _examples(broken: Sequence[Mapping[str, Any]]) -> str:

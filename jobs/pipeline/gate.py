@@ -22,6 +22,8 @@ class Gate:
     bound: Literal["at most", "at least"] = "at most"
     note: str = ""
     optional: bool = False
+    limit: str = ""
+    """Name of its threshold in the file of `--gates`; empty where the threshold is fixed."""
 
     @property
     def verdict(self) -> Literal["pass", "fail", "not measured"]:
@@ -34,10 +36,11 @@ class Gate:
         return "pass" if held else "fail"
 
     def why(self) -> str:
-        """One line: what was measured and what was allowed."""
+        """One line: what was measured, and what is allowed or needed."""
         value = "not measured" if self.value is None else f"{self.value:.4g}"
         note = f" ({self.note})" if self.note else ""
-        return f"{self.group}: {self.name} is {value}, {self.bound} {self.threshold:.4g} is allowed{note}"
+        wanted = "allowed" if self.bound == "at most" else "needed"
+        return f"{self.group}: {self.name} is {value}, {self.bound} {self.threshold:.4g} is {wanted}{note}"
 
     def as_dict(self) -> dict[str, Any]:
         """For reports; NaN becomes None, which JSON has."""

@@ -128,7 +128,9 @@ def test_a_value_of_the_wrong_kind_is_a_usage_error(capsys: pytest.CaptureFixtur
     settings('[evaluate]\ndraws = "many"\n')
     code, _, err = run(capsys, "evaluate", "t", "--truth", "x")
     assert code == 2
-    expected = "error: reprise.toml: [evaluate] draws = 'many' is no value for '--draws': Input should be a valid integer"
+    expected = (
+        "error: reprise.toml: [evaluate] draws = 'many' is no value for '--draws': Input should be a valid integer"
+    )
     assert err.startswith(expected)
 
 

@@ -1,6 +1,7 @@
 """Gates: thresholds, verdicts, and what they are computed from."""
 
 import math
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from jobs.pipeline import checks
 from jobs.pipeline.gate import Gate, failing
 from jobs.pipeline.incidents import Incident, read_incidents
+from jobs.pipeline.page import render
 from jobs.pipeline.profile import drift, profile, unseen
 from jobs.pipeline.taking_out import take_out
 
@@ -91,6 +93,45 @@ def test_without_a_champion_drift_is_not_measured() -> None:
     gates = checks.data_gates(LOOK, None, None, LIMITS)
     assert failing(gates) == []
     assert [g.verdict for g in gates].count("not measured") == 5
+    compared = {g.limit: g.threshold for g in gates if g.value is None}
+    assert compared == {name: asdict(LIMITS)[name] for name in compared}
+    assert min(compared.values()) > 0
+
+
+def test_a_gate_has_the_same_threshold_and_name_whether_it_was_measured_or_not() -> None:
+    for measured, unmeasured in (
+        (checks.data_gates(LOOK, LOOK, 0.1, LIMITS), checks.data_gates(LOOK, None, None, LIMITS)),
+        (checks.offpolicy_gates(judged(0.1, 0.2), True, 0.4), checks.offpolicy_gates(None, True, 0.4)),
+    ):
+        assert [(g.name, g.threshold, g.limit) for g in measured] == [
+            (g.name, g.threshold, g.limit) for g in unmeasured
+        ]
+
+
+def test_every_limit_is_named_by_a_gate() -> None:
+    named = {gate.limit for gate in all_gates(LOOK, EVALUATION, LEARNED)} - {""}
+    assert named == {f.name for f in fields(checks.Limits)}
+
+
+def test_the_report_names_the_limit_of_each_gate() -> None:
+    gates = [g.as_dict() for g in all_gates(LOOK, EVALUATION, LEARNED)]
+    report = {
+        "run": "r",
+        "verdict": "published",
+        "bundle": None,
+        "champion_before": None,
+        "failing": [],
+        "gates": gates,
+    }
+    page = render({**report, "window": {"first": "a", "last": "b"}, "steps": []})
+    assert "<td>drift of lengths</td><td>length_drift</td>" in page
+    del gates[0]["limit"]  # of a step that an earlier version ended
+    assert "<td>rows</td><td></td>" in render({**report, "window": {"first": "a", "last": "b"}, "steps": []})
+
+
+def test_what_is_at_least_is_needed_and_what_is_at_most_is_allowed() -> None:
+    assert Gate("data", "rows", 803, 1000, "at least").why() == "data: rows is 803, at least 1000 is needed"
+    assert Gate("quality", "harm", 0.01, 0.002).why() == "quality: harm is 0.01, at most 0.002 is allowed"
 
 
 @pytest.mark.parametrize(("low", "supported", "passes"), [
