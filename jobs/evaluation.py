@@ -121,6 +121,11 @@ def read_decisions(path: Path, interaction_ids: Sequence[str]) -> Answers:
             f"expected also {', '.join(lacking)}; `reprise rewrite` writes such files"
         )
     made = {row["interaction_id"]: row for row in table.to_pylist()}
+    if len(made) < table.num_rows:
+        raise ValueError(
+            f"{path} decides turns more than once; got {table.num_rows} rows of {len(made)} interaction ids; expected "
+            "one row for each; was it joined, or written, twice?"
+        )
     if missing := [i for i in interaction_ids if i not in made]:
         raise ValueError(
             f"turns without a decision; got {len(missing)} of {len(interaction_ids)} turns that have no row in {path} "

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 import pyarrow.parquet as pq
 
+from jobs.log_checks import check_values
 from jobs.log_files import check_formats
 from rewrite.text import normalise
 from rewrite.turn import Reading, Turn
@@ -37,7 +38,8 @@ def read_log(path: Path) -> pa.Table:
     """Read the decision-time columns of a log, parquet or JSON lines.
 
     Raises:
-        FileNotFoundError: nothing is there. ValueError: not a log, or a required column is missing.
+        FileNotFoundError: nothing is there. ValueError: not a log, a required column is missing, or values are none
+        of docs/log.md.
     """
     if not path.exists():
         raise FileNotFoundError(
@@ -57,7 +59,9 @@ def read_log(path: Path) -> pa.Table:
             f"{path} is not an interaction log: column {', '.join(missing)} is missing; got {got}; "
             "rename the columns to the log contract (see docs/log.md)"
         )
-    return table.select([name for name in DECISION_COLUMNS if name in table.column_names])
+    table = table.select([name for name in DECISION_COLUMNS if name in table.column_names])
+    check_values(table, str(path))
+    return table
 
 
 def _read(path: Path) -> pa.Table:

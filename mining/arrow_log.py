@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from mining import schema
+from mining.quarantine import OUTSIDE
 from rewrite.text import USER_SEPARATOR
 
 LOG: pa.Schema = to_arrow_schema(schema.LOG, timezone="UTC")
@@ -120,6 +121,7 @@ def judged(rows: pa.Table) -> pa.Table:
         "missing or unparsable timestamp": pc.fill_null(ancient, True),
         "empty utterance": pc.is_null(rows["utterance"]),
         "invalid UTF-8": pc.match_substring(rows["utterance"], "\ufffd"),
+        **{reason: pc.or_(pc.less(rows[name], 0), pc.greater(rows[name], 1)) for name, reason in OUTSIDE.items()},
     }
     if not any(pc.any(found).as_py() for found in wrong.values()):
         return rows.append_column("reason", pa.nulls(len(rows), pa.string()))

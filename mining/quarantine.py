@@ -13,6 +13,9 @@ ODD = "not plain text"
 
 DUPLICATE = "duplicate interaction_id"
 
+OUTSIDE = {name: f"{name} outside 0 to 1: is it in per cent?" for name in ("asr_confidence", "nlu_confidence")}
+"""Reasons of confidences that are none."""
+
 _LONE_SURROGATE = r"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
 """A JSON escape of half a character: Java would turn it into a question mark without a word."""
 
@@ -69,7 +72,14 @@ def _early_reason(from_json: bool, valid: Column) -> Column:
         .when(F.col("timestamp").isNull() | (F.year("timestamp") < 1990), "missing or unparsable timestamp")
         .when(F.col("utterance").isNull(), "empty utterance")
         .when(F.contains("utterance", F.lit("\ufffd")), "invalid UTF-8")
+        .when(_outside("asr_confidence"), OUTSIDE["asr_confidence"])
+        .when(_outside("nlu_confidence"), OUTSIDE["nlu_confidence"])
     )
+
+
+def _outside(name: str) -> Column:
+    """Whether a confidence is no share; NaN, which Spark orders above all numbers, is as good as none."""
+    return (F.col(name) < 0) | ((F.col(name) > 1) & ~F.isnan(name))
 
 
 def _valid_utf8() -> Column:

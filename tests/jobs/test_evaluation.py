@@ -108,6 +108,14 @@ def test_decisions_that_miss_a_turn_are_refused(tmp_path: Path) -> None:
         read_decisions(path, ["i0000", "i0001", "i0007"])
 
 
+def test_decisions_that_decide_a_turn_twice_are_refused(tmp_path: Path) -> None:
+    path = write_decisions(tmp_path / "d.parquet", [None, "stop"])
+    once = pq.read_table(path)
+    pq.write_table(pa.concat_tables([once, once]), path)
+    with pytest.raises(ValueError, match="got 4 rows of 2 interaction ids; expected one row for each"):
+        read_decisions(path, ["i0000", "i0001"])
+
+
 def test_a_file_that_holds_no_decisions_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "d.parquet", [{"interaction_id": "i", "text": "x"}])
     with pytest.raises(ValueError, match="expected also rewrite"):

@@ -45,6 +45,40 @@ def test_a_log_without_a_required_column_is_refused(missing: str, tmp_path: Path
         read_log(tmp_path / "log.parquet")
 
 
+WRONG: list[tuple[list[dict[str, Any]], str]] = [
+    ([row(1) | {"user_id": 7}], "column user_id has type int64; expected string"),
+    ([row(1, slots=["jazz"])], r"column slots has type list<.*>; expected a list of structs with name and value"),
+    ([row(1, asr_confidence="high")], "column asr_confidence has type string; expected double"),
+    ([row(1) | {"timestamp": 1709280000}], "column timestamp has type int64; expected a timestamp in UTC"),
+    (
+        [row(n) | {"timestamp": time} for n, time in enumerate(["2026-01-31T08:00:00Z", None, "yesterday", "today"])],
+        "row 3 has the timestamp 'yesterday'; expected ISO 8601",
+    ),
+    ([row(1), row(2), row(1)], r"1 interaction ids occur more than once \(the first: 'i1'\); expected each once"),
+    (
+        [row(n, asr_confidence=value) for n, value in enumerate([0.5, None, 25.0, 98.0])],
+        "column asr_confidence is 25 to 98 in 2 of 4 rows; expected 0 to 1; is it in per cent",
+    ),
+    ([row(1, nlu_confidence=-1)], "column nlu_confidence is -1 to -1 in 1 of 1 rows; expected 0 to 1"),
+]
+
+
+@pytest.mark.parametrize(("rows", "said"), WRONG)
+def test_values_that_no_log_has_are_refused_with_the_file(rows: list[Any], said: str, tmp_path: Path) -> None:
+    pq.write_table(log(*rows), tmp_path / "log.parquet")
+    with pytest.raises(ValueError, match=rf"log\.parquet: {said}"):
+        read_log(tmp_path / "log.parquet")
+
+
+def test_columns_of_other_types_with_the_same_values_are_read(tmp_path: Path) -> None:
+    table = log(row(1, **FULL), row(2, asr_confidence=float("nan")), row(3) | {"interaction_id": None})
+    table = table.set_column(1, "user_id", table["user_id"].dictionary_encode())
+    table = table.set_column(0, "interaction_id", table["interaction_id"].cast(pa.large_string()))
+    table = table.drop_columns(["domain"])
+    pq.write_table(table.append_column("domain", pa.nulls(3)), tmp_path / "log.parquet")
+    assert len(turns_of(read_log(tmp_path / "log.parquet"))) == 3
+
+
 @pytest.mark.parametrize("name", ["log.parquet", "log.jsonl"])
 @pytest.mark.parametrize("content", [b"", b"PAR1 not really", b'{"interaction_id": "i1", "user', b"\x00\xff\xfe"])
 def test_a_corrupt_file_is_refused(name: str, content: bytes, tmp_path: Path) -> None:

@@ -105,8 +105,11 @@ def test_every_kind_of_bad_row_gets_its_reason(spark: Any, tmp_path: Path) -> No
         logs.turn(6, utterance=" \u200b "),
         logs.turn(7, utterance="x" * 10_000),
         logs.turn(8, utterance="bad \ufffd bytes"),
+        logs.turn(9, asr_confidence=87.0),
+        logs.turn(10, nlu_confidence=-0.5),
     ]
     assert reasons(spark, logs.write([logs.turn(0), *bad], tmp_path / "log.parquet")) == [
+        "asr_confidence outside 0 to 1: is it in per cent?",
         "control character in user_id",
         "empty utterance",
         "empty utterance",
@@ -114,6 +117,7 @@ def test_every_kind_of_bad_row_gets_its_reason(spark: Any, tmp_path: Path) -> No
         "missing interaction_id",
         "missing or unparsable timestamp",
         "missing user_id",
+        "nlu_confidence outside 0 to 1: is it in per cent?",
         "utterance of 10000 characters, over 500",
     ]
 

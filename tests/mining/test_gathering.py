@@ -121,6 +121,9 @@ ODD = [
     logs.turn(8, utterance="x" * 600),
     logs.turn(9, utterance="bad \ufffd bytes", user_id=None),
     logs.turn(10, user_id="a\nb", timestamp=None),
+    logs.turn(13, asr_confidence=98.0),
+    logs.turn(14, asr_confidence=float("inf"), nlu_confidence=-1.0),
+    logs.turn(15, nlu_confidence=2.0),
     logs.turn(11, utterance="\u2028Odd\u00a0SPACES  and CAPS", rewrite={"text": "Play  Rock", "holdout": None}),
     logs.turn(12, asr_confidence=float("nan"), dwell_s=float("inf"), slots=[{"name": "a", "value": None}]),
 ]
@@ -161,7 +164,7 @@ def test_tasks_that_read_parquet_themselves_lay_down_what_spark_would(spark: Any
             every.add(row["rows"], json.loads(row["reasons"]), row["first"], row["last"], row["sound"])
         found.append((every, gathered.Laid(tmp_path / name).rows(range(2))))
     assert found[0][0] == found[1][0]
-    assert sum(found[0][0].reasons.values()) == 10
+    assert sum(found[0][0].reasons.values()) == 13
     assert found[0][1].equals(found[1][1]) or _text(found[0][1]) == _text(found[1][1])
 
 
