@@ -374,7 +374,7 @@ def fit_decision(history: History, knowledge: "Knowledge", then: "Scorer", confi
             harm_allowed=config.harm, most_rescored=config.most_rescored, seed=config.seed, guards=config.guards
         )
         judged = judged_turns(history.turns, history.since, knowledge)
-        return fit(judged, then, fitting, lambda done, of: advance())
+        return fit(judged, then, fitting, lambda done, of: advance(total=of))
 
 
 def _card(

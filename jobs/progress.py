@@ -27,9 +27,9 @@ def quiet(message: str) -> None:
 
 
 class Advance(Protocol):
-    """Told of work done: `count` more units, and a short note such as a loss."""
+    """Told of work done: `count` more units, a short note such as a loss, and the total where it is known only now."""
 
-    def __call__(self, count: int = 1, note: str = "") -> None:
+    def __call__(self, count: int = 1, note: str = "", total: int | None = None) -> None:
         """Count `count` more units as done."""
 
 
@@ -75,8 +75,8 @@ def _bar(label: str, total: int | None, stream: TextIO) -> Iterator[Advance]:
     with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(file=stream)) as bar:
         task = bar.add_task(label, total=total, note="")
 
-        def advance(count: int = 1, note: str = "") -> None:
-            bar.update(task, advance=count)
+        def advance(count: int = 1, note: str = "", total: int | None = None) -> None:
+            bar.update(task, advance=count, total=total)
             if note:
                 bar.update(task, note=note)
 
@@ -91,15 +91,16 @@ def _lines(
     done = 0
 
     def say(note: str) -> None:
-        share = f" ({done / total:.0%})" if total else ""
-        of = f"/{total}" if total is not None else ""
-        print(f"{label}: {done}{of}{share} {clock() - started:.0f} s {note}".rstrip(), file=stream, flush=True)
+        share = f" ({done / known:.0%})" if known else ""
+        of = f" of {known}" if known is not None else ""
+        parts = [f"{label}: {done}{of}{share}", f"{clock() - started:.0f} s", *filter(None, [note])]
+        print(", ".join(parts), file=stream, flush=True)
 
-    last_note = ""
+    last_note, known = "", total
 
-    def advance(count: int = 1, note: str = "") -> None:
-        nonlocal done, said, last_note
-        done, last_note = done + count, note or last_note
+    def advance(count: int = 1, note: str = "", total: int | None = None) -> None:
+        nonlocal done, said, last_note, known
+        done, last_note, known = done + count, note or last_note, known if total is None else total
         if clock() - said >= LINE_EVERY_S:
             said = clock()
             say(last_note)
