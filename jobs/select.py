@@ -1,6 +1,7 @@
 """`reprise select`: the few logged utterances worth adding to the NLU's training set, and why."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,7 +34,7 @@ def select(
     held_out: Annotated[Path, typer.Option(help="Labelled rows that the model was not trained on.")],
     out: Annotated[Path, typer.Option(help="JSON lines to write: the picked rows, best first.")],
     budget: Annotated[
-        float, typer.Option(min=0, help="Below 1 a share of the training rows, else a number of rows.")
+        float, typer.Option(help="Below 1 a share of the training rows; from 1 on a whole number of rows.")
     ] = 0.005,
     strategy: Annotated[str, typer.Option(help="How to score; see docs/selection.md.")] = "integrated gradients",
     labels: Annotated[str, typer.Option(help="Label of a pick: logged (the satisfied turns') or model.")] = "logged",
@@ -74,6 +75,7 @@ def select(
 
     if labels not in ("logged", "model"):
         raise ValueError(f"got --labels {labels}; expected logged or model; a typing slip?")
+    rows_to_pick(budget, 1)
     torch.set_num_threads(threads)
     nlu = load_model(model)
     counts, rows = training_facts(model)
@@ -81,13 +83,27 @@ def select(
     scene = Scene(nlu, labelled, counts, seed, length_exponent, decay, penalty, surprise, slots=slots)
     found = from_mined(mined, nlu.labels, Floors(asr_floor, defect_ceiling, min_users, not all_texts))
     candidates = relabel(found.candidates, nlu) if labels == "model" else found.candidates
-    number = max(1, round(budget * rows)) if budget < 1 else round(budget)
+    number = rows_to_pick(budget, rows)
     options = Options(per_intent, per_domain, near_duplicate, seed)
     selection = run(scene, candidates, strategy, number, options, dict(found.dropped))
     write(selection, out)
     if html is not None:
         html.write_text(page(selection, strategy), encoding="utf-8")
     show(selection, number, out)
+
+
+def rows_to_pick(budget: float, training_rows: int) -> int:
+    """Rows that a budget allows: below 1 a share of the training rows, at least one; from 1 on their number.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if budget <= 0 or not math.isfinite(budget) or (budget > 1 and budget != int(budget)):
+        raise ValueError(
+            f"no budget; got --budget {budget:g}; expected a share of the training rows above 0 and below 1, or a whole "
+            "number of rows; per cent?"
+        )
+    return max(1, round(budget * training_rows)) if budget < 1 else int(budget)
 
 
 def training_facts(bundle: Path) -> tuple[dict[str, int], int]:

@@ -9,6 +9,7 @@ from jobs import cli
 from jobs.nlu import TrainOptions, run_training
 from jobs.nlu_rows import hold_out, read_rows
 from jobs.pretrained import load_model
+from jobs.select import rows_to_pick
 from rewrite.bundle import BundleError, verify
 from selection.examples import Utterance
 from tests.jobs.nlu_files import held_out_file, mined_folder, train_file, write_parquet
@@ -88,6 +89,20 @@ def test_slots_of_another_text_column_are_refused(tmp_path: Path, capsys: pytest
     write_parquet(tmp_path / "x.parquet", rows)
     assert call("nlu", "train", tmp_path / "x.parquet", "--out", tmp_path / "b") == 2
     assert "do not align" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("budget", "rows"), [(0.005, 5), (0.0001, 1), (0.9994, 999), (1, 1), (1.0, 1), (25, 25)])
+def test_a_budget_is_a_share_below_one_and_a_number_of_rows_from_one_on(budget: float, rows: int) -> None:
+    assert rows_to_pick(budget, 1000) == rows
+
+
+@pytest.mark.parametrize("budget", [0, -1, 1.5, "nan", "inf"])
+def test_a_budget_that_is_neither_share_nor_number_is_refused(
+    budget: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = ("--model", tmp_path, "--held-out", tmp_path, "--out", tmp_path / "p.jsonl", "--budget", budget)
+    assert call("select", tmp_path, *told) == 2
+    assert f"no budget; got --budget {budget}; expected a share of the training rows" in capsys.readouterr().err
 
 
 def test_select_and_retrain(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
