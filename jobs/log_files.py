@@ -39,7 +39,23 @@ def is_json(file: Path) -> bool:
 def parquet_files(paths: list[Path]) -> list[Path] | None:
     """The files at `paths` where all are parquet, for whoever reads them without Spark; else None."""
     files = [file for path in paths for file in expand(path)]
-    return None if any(is_json(file) for file in files) else files
+    return None if any(is_json(file) for file in files) else with_rows(files)
+
+
+def with_rows(files: list[Path]) -> list[Path]:
+    """`files` without the parquet files of no rows: an export of nothing may have no types either."""
+    return [file for file in files if is_json(file) or _rows(file) != 0]
+
+
+def _rows(file: Path) -> int | None:
+    """Rows of a parquet file; None where whoever reads it has to say what is wrong with it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return int(pq.read_metadata(file).num_rows)
+    except (OSError, pa.ArrowException):
+        return None
 
 
 def check_formats(path: Path) -> None:

@@ -9,7 +9,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.log_files import HEAD, expand, is_json
+from jobs.log_files import HEAD, expand, is_json, with_rows
 from mining.schema import JSON_LOG, LOG, check_columns, conform, parse_time
 
 SPARK_ERRORS = (PySparkException, Py4JJavaError)
@@ -28,11 +28,13 @@ def read_logs(spark: SparkSession, paths: list[Path]) -> DataFrame:
 
 def _read(spark: SparkSession, path: Path) -> DataFrame:
     files = expand(path)
-    names = [str(file) for file in files]
+    names = [str(file) for file in with_rows(files)]
     if all(is_json(file) for file in files):
         return _read_json(spark, names, str(path))
     if any(is_json(file) for file in files):
         raise ValueError(f"{path}: holds both parquet and JSON lines; pass them as separate arguments")
+    if not names:
+        return spark.createDataFrame([], LOG)
     try:
         frame = spark.read.option("mergeSchema", "true").parquet(*names)
     except SPARK_ERRORS as error:

@@ -27,11 +27,13 @@ def read_rows(
         ValueError: unreadable, no rows, or a column that is missing.
     """
     rows = read_table(path)
-    names = list(rows[0]) if rows else []
+    if not rows:
+        raise ValueError(f"{path} holds no rows; expected labelled rows; an empty export?")
+    names = list(rows[0])
     column = text_column or next((name for name in TEXT_COLUMNS if name in names), "text")
     for needed in (column, "intent", *([without] if without else []), *([only] if only else [])):
         if needed not in names:
-            raise ValueError(f"{path} has no column {needed}; got {', '.join(names) or 'no rows'}; another file?")
+            raise ValueError(f"{path} has no column {needed}; got {', '.join(names)}; another file?")
     kept = (row for row in rows if not (without and row[without]) and (not only or row[only]))
     return [utterance(row[column], row) for row in kept]
 

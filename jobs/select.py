@@ -100,8 +100,8 @@ def rows_to_pick(budget: float, training_rows: int) -> int:
     """
     if budget <= 0 or not math.isfinite(budget) or (budget > 1 and budget != int(budget)):
         raise ValueError(
-            f"no budget; got --budget {budget:g}; expected a share of the training rows above 0 and below 1, or a whole "
-            "number of rows; per cent?"
+            f"no budget; got --budget {budget:g}; expected a share of the training rows above 0 and below 1, or a "
+            "whole number of rows; per cent?"
         )
     return max(1, round(budget * training_rows)) if budget < 1 else int(budget)
 

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jobs import cli
@@ -82,6 +84,14 @@ def test_a_file_without_the_columns_is_refused(tmp_path: Path, capsys: pytest.Ca
     write_parquet(tmp_path / "x.parquet", [{"words": "a"}])
     assert call("nlu", "train", tmp_path / "x.parquet", "--out", tmp_path / "b") == 2
     assert "has no column text" in capsys.readouterr().err
+
+
+def test_a_file_without_rows_is_told_as_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pq.write_table(
+        pa.table({"text": pa.array([], pa.string()), "intent": pa.array([], pa.string())}), tmp_path / "x.parquet"
+    )
+    assert call("nlu", "train", tmp_path / "x.parquet", "--out", tmp_path / "b") == 2
+    assert "x.parquet holds no rows; expected labelled rows" in capsys.readouterr().err
 
 
 def test_slots_of_another_text_column_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -67,6 +67,19 @@ def test_an_empty_log_is_an_error(spark: Any, tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["log.parquet"]
 
 
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_file_of_no_rows_needs_no_types(spark: Any, tmp_path: Path, beside: bool) -> None:
+    names = ["interaction_id", "user_id", "timestamp", "utterance"]
+    pq.write_table(pa.table({name: pa.array([], pa.null()) for name in names}), tmp_path / "empty.parquet")
+    if beside:
+        logs.write([logs.turn(n, utterance=f"text {n % 3}") for n in range(12)], tmp_path / "log.parquet")
+        run([tmp_path], tmp_path / "out", CONFIG)
+        assert manifest_of(tmp_path / "out")["tables"]["turns"] == 12
+    else:
+        with pytest.raises(ValueError, match="the logs hold no rows"):
+            run([tmp_path / "empty.parquet"], tmp_path / "out", CONFIG)
+
+
 @pytest.mark.parametrize("damage", ["truncated", "garbage"])
 def test_a_corrupt_parquet_file_is_named(spark: Any, tmp_path: Path, damage: str) -> None:
     log = logs.write([logs.turn(n) for n in range(50)], tmp_path / "log.parquet")
