@@ -26,7 +26,9 @@ def explain(
         list[str] | None, typer.Option(help="An earlier text of the session; repeat it, oldest first.")
     ] = None,
 ) -> None:
-    """Show the candidates for a text with their scores, the path through the trie, and the evidence behind each."""
+    """Show the candidates for a text with their scores and the evidence behind each, and, where the bundle has a
+    generator, the path through its trie.
+    """
     from rewrite import Rewriter
     from rewrite.text import normalise
     from rewrite.turn import Turn
@@ -36,6 +38,10 @@ def explain(
     decision = rewriter.rewrite_turn(Turn(text, user_id=user, turns=tuple(turn or ())), explain=True)
     typer.echo(f"query      {query!r}")
     typer.echo(f"decision   {in_words(decision)}")
+    if not rewriter.generates:
+        typer.echo(
+            "paths      none: this bundle has no generator, and so no trie; `reprise learn --model base` makes one"
+        )
     _print_candidates(decision.candidates[:SHOWN])
     for candidate in decision.candidates[:SHOWN]:
         _print_grounds(rewriter, query, candidate)

@@ -241,6 +241,11 @@ class Rewriter:
             return "no_candidate"
         return "guarded" if choose(candidates, self.decider.thresholds.gain, guarded=False) else "unsure"
 
+    @property
+    def generates(self) -> bool:
+        """Whether the bundle has a generator, and with it a trie."""
+        return self.scorer.generator is not None
+
     def path(self, text: str) -> list[str]:
         """The text in pieces, cut where the global trie branches; empty where it holds no such text, or there is no
         trie.

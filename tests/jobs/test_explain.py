@@ -17,8 +17,9 @@ FOUND = Candidate("play ancient bridges", "global", ("look_up", "search"), 0.91,
 class Stub:
     """A rewriter with one candidate, and what it was asked."""
 
-    def __init__(self, decision: Decision) -> None:
+    def __init__(self, decision: Decision, generates: bool = True) -> None:
         self.decision = decision
+        self.generates = generates
         self.asked: list[Any] = []
 
     def rewrite_turn(self, turn: Any, explain: bool) -> Decision:
@@ -32,8 +33,14 @@ class Stub:
         return {"users": 4, "success_rate": 0.96789} if source == "play alien bridges" else None
 
 
-def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], decision: Decision, text: str) -> str:
-    stub = Stub(decision)
+def shown(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    decision: Decision,
+    text: str,
+    generates: bool = True,
+) -> str:
+    stub = Stub(decision, generates)
     monkeypatch.setattr(Rewriter, "load", lambda path: stub)
     explain(text, bundle=None, user="u1", turn=["louder"])  # type: ignore[arg-type]
     assert stub.asked == [(text, "u1", ("louder",), True)]
@@ -61,6 +68,15 @@ def test_a_sensitive_intent_that_is_held_back_is_told_in_the_decision(
     told = next(line for line in out.splitlines() if line.startswith("decision"))
     assert "a guard holds back what would have been chosen, 'call mum': sensitive intent (a call, a purchase" in told
     assert "`reprise learn --allow-intent`" in told
+
+
+@pytest.mark.parametrize("generates", [True, False])
+def test_a_bundle_without_a_generator_is_told_to_have_no_paths(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], generates: bool
+) -> None:
+    decision = Decision(FOUND.text, "global", 0.91, "rewritten", 0.95, (FOUND,))
+    out = shown(monkeypatch, capsys, decision, "play alien bridges", generates)
+    assert ("paths      none: this bundle has no generator" in out) is not generates
 
 
 def test_a_turn_left_alone_says_why(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
