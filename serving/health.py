@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from serving.problems import Problem, documented
 from serving.routes import service_of
+from serving.service import Service
 
 router = APIRouter(tags=["health"])
 
@@ -23,7 +24,7 @@ async def readyz(request: Request) -> dict[str, Any]:
     """A bundle is loaded and warm, workers make progress, and it is not draining."""
     service = service_of(request)
     if not service.ready:
-        raise Problem("unavailable", "not ready", checks=service.state())
+        raise Problem("unavailable", _why_not(service), checks=service.state())
     return {"status": "ok", "checks": service.state()}
 
 
@@ -41,8 +42,20 @@ async def health(request: Request) -> dict[str, Any]:
         "exposures_failing": exposures.failing,
     }
     if not service.ready:
-        raise Problem("unavailable", "not ready", None, checks=service.state(), **more)
+        raise Problem("unavailable", _why_not(service), None, checks=service.state(), **more)
     return {"status": "ok", "checks": service.state(), **more}
+
+
+def _why_not(service: Service) -> str:
+    """Why the service is not ready; /health has told as much to anybody."""
+    causes = {
+        "loaded": service.holder.error or "no bundle is loaded yet",
+        "workers": "no worker is ready",
+        "progress": "a turn has been in the works for too long",
+        "accepting": "draining",
+    }
+    found = "; ".join(causes[name] for name, well in service.state().items() if not well)
+    return f"not ready: {found}" if found else "not ready a moment ago"
 
 
 @router.get("/info", summary="What is it?")

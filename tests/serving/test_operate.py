@@ -353,7 +353,10 @@ def test_without_a_bundle_it_is_not_ready_and_waits_for_one(tmp_path: Path) -> N
     running = Running(config).start(ready=False)
     try:
         assert running.client.get("/livez").status_code == 200
-        assert running.client.get("/readyz").json()["checks"]["loaded"] is False
+        found = running.client.get("/readyz").json()
+        assert found["checks"]["loaded"] is False
+        assert running.service.holder.error
+        assert f"not ready: {running.service.holder.error}" in found["detail"]
         assert running.rewrite("a").status_code == 503
         publish(tmp_path / "registry", Rules("", {"a": "first"}))
         for _ in range(200):
@@ -368,7 +371,8 @@ def test_without_a_bundle_it_is_not_ready_and_waits_for_one(tmp_path: Path) -> N
 def test_draining_is_said_and_requests_are_still_answered(admin: Admin) -> None:
     running, operator = admin
     assert running.client.post("/admin/drain", headers=operator).json()["draining"]
-    assert running.client.get("/readyz").status_code == 503
+    found = running.client.get("/readyz")
+    assert (found.status_code, found.json()["detail"]) == (503, "not ready: draining")
     assert running.text("play alien bridges") == "play ancient bridges"
     assert running.client.post("/admin/drain", json={"draining": False}, headers=operator).status_code == 200
     assert running.client.get("/readyz").status_code == 200
