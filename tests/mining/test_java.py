@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -94,11 +95,13 @@ def test_only_a_session_that_the_block_began_is_stopped(given: bool, monkeypatch
 
 
 @pytest.fixture
-def session(monkeypatch: pytest.MonkeyPatch) -> Session:
+def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
     made = Session()
     monkeypatch.setattr(spark.SparkSession, "getActiveSession", staticmethod(lambda: None))
     monkeypatch.setattr(spark, "session", lambda *_: made)
-    return made
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # Spark of other tests has put its own there
+    yield made
+    signal.signal(signal.SIGINT, before)
 
 
 def interrupted() -> None:
