@@ -1,5 +1,7 @@
 """`reprise rewrite`: batch decisions for a file of turns."""
 
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -74,7 +76,29 @@ def _mapper(
     verify(bundle)  # so that a corrupt bundle is one clear error, not one of each worker
     # spawned, not forked: a fork of a process that has used torch's threads may hang
     with ProcessPoolExecutor(workers, get_context("spawn"), _open, (bundle, threads)) as pool:
-        yield lambda chunks: pool.map(_decide, chunks)
+
+        def each(chunks: "list[list[Turn]]") -> "Iterator[list[Decision]]":
+            with _ctrl_c_ignored():
+                return pool.map(_decide, chunks)
+
+        try:
+            yield each
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # waits for the chunks in hand only
+            raise
+
+
+@contextmanager
+def _ctrl_c_ignored() -> Iterator[None]:
+    """Workers that start meanwhile never hear of Ctrl-C: one that dies of it in the midst of a message hangs all."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 _opened: "list[Rewriter]" = []
