@@ -25,6 +25,9 @@ def explain(
     turn: Annotated[
         list[str] | None, typer.Option(help="An earlier text of the session; repeat it, oldest first.")
     ] = None,
+    asr_confidence: Annotated[
+        float | None, typer.Option(min=0, max=1, help="The recogniser's; left out, the turn is judged without.")
+    ] = None,
 ) -> None:
     """Show the candidates for a text with their scores and the evidence behind each, and, where the bundle has a
     generator, the path through its trie.
@@ -35,7 +38,8 @@ def explain(
 
     rewriter = Rewriter.load(bundle)
     query = normalise(text)
-    decision = rewriter.rewrite_turn(Turn(text, user_id=user, turns=tuple(turn or ())), explain=True)
+    asked = Turn(text, user_id=user, turns=tuple(turn or ()), asr_confidence=asr_confidence)
+    decision = rewriter.rewrite_turn(asked, explain=True)
     typer.echo(f"query      {query!r}")
     typer.echo(f"decision   {in_words(decision)}")
     if not rewriter.generates:

@@ -23,7 +23,7 @@ class Stub:
         self.asked: list[Any] = []
 
     def rewrite_turn(self, turn: Any, explain: bool) -> Decision:
-        self.asked.append((turn.utterance, turn.user_id, turn.turns, explain))
+        self.asked.append((turn.utterance, turn.user_id, turn.turns, turn.asr_confidence, explain))
         return self.decision
 
     def path(self, text: str) -> list[str]:
@@ -42,8 +42,8 @@ def shown(
 ) -> str:
     stub = Stub(decision, generates)
     monkeypatch.setattr(Rewriter, "load", lambda path: stub)
-    explain(text, bundle=None, user="u1", turn=["louder"])  # type: ignore[arg-type]
-    assert stub.asked == [(text, "u1", ("louder",), True)]
+    explain(text, bundle=None, user="u1", turn=["louder"], asr_confidence=0.4)  # type: ignore[arg-type]
+    assert stub.asked == [(text, "u1", ("louder",), 0.4, True)]
     return capsys.readouterr().out
 
 
