@@ -67,7 +67,7 @@ def fit(
     users = [j.turn.user_id or "" for j in judged]
     folds = folds_by(users, config.folds, config.seed)
     turn_rows = np.array([c.turn_features for c in considered])
-    failing = by_fold(turn_rows, signals, folds, config.trees)
+    failing = by_fold(turn_rows, signals, folds, config.turn_trees)
     raw_fail = predicted(failing, turn_rows, folds)
     fail_calibration = calibrate(raw_fail, signals)
     p_fail = fail_calibration(raw_fail)
@@ -117,7 +117,7 @@ def fit(
     )
     table = last.table
     right = train(table.features, table.right, config.trees, table.weight)
-    decider = decided(train(turn_rows, signals, config.trees), sieve.model, right)
+    decider = decided(train(turn_rows, signals, config.turn_trees), sieve.model, right)
     unseen = {
         fold: decided(model, sieve.unseen.get(fold, sieve.model), last.unseen.get(fold, right))
         for fold, model in failing.items()
@@ -145,8 +145,8 @@ def fit_untold(
     blank, way = turn_rows.copy(), np.random.default_rng(config.seed).integers(len(silences), size=len(turn_rows))
     for number, columns in enumerate(silences):
         blank[np.ix_(way == number, columns)] = np.nan
-    raw = predicted(by_fold(blank, signals, folds, config.trees), blank, folds)
-    return Untold(train(blank, signals, config.trees), calibrate(raw, signals))
+    raw = predicted(by_fold(blank, signals, folds, config.turn_trees), blank, folds)
+    return Untold(train(blank, signals, config.turn_trees), calibrate(raw, signals))
 
 
 @dataclass(frozen=True)

@@ -91,8 +91,13 @@ class FittingConfig:
 
     @property
     def trees(self) -> TreesConfig:
-        """How the tree models are grown."""
+        """How the trees over candidates are grown."""
         return TreesConfig(seed=self.seed)
+
+    @property
+    def turn_trees(self) -> TreesConfig:
+        """How the trees over turns are grown."""
+        return TreesConfig.of_turns(self.seed)
 
 
 def _share_met(want: Want | None, proposal: Proposal) -> float:
