@@ -23,7 +23,8 @@ class PretrainedEncoder(nn.Module):
         self.model = model
         self.tokenizer = tokenizer
         self.word_width = self.pooled_width = int(model.config.hidden_size)
-        self.linear_width = 0
+        self.members, self.hides_words = 1, False
+        self.linear_width, self.linear_share = 0, 0.0
         if tokenizer.pad_token_id is None:
             raise ValueError(f"the tokenizer of {model.config.model_type} has no PAD token; expected one to attribute")
 
@@ -52,6 +53,9 @@ class PretrainedEncoder(nn.Module):
 
     def meet(self, heard: Sequence[Sequence[str]]) -> None:
         """Nothing is cached."""
+
+    def weigh(self, heard: Sequence[Sequence[str]]) -> None:
+        """Nothing is counted."""
 
     def batch(self, heard: Sequence[Sequence[str]]) -> Batch:
         # an empty word has no sub-word at all; a full stop stands for it

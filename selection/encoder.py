@@ -1,10 +1,10 @@
-"""The interface of encoders, and the compact one: hashed words and character n-grams, then convolutions over words,
-and beside them a linear path to the logits.
+"""The interface of encoders, and the compact one: hashed words and character n-grams, then members of convolutions over
+words, and beside them a linear path to the logits.
 
-Shapes: B batch, P positions the encoder reads, T words, E embedding, C features of a word, D features of an utterance.
+Shapes: B batch, P positions the encoder reads, T words, M members, E embedding, C features of a word, D features of an
+utterance.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol
@@ -12,8 +12,9 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from selection.convolutions import Convolutions
 from selection.hashing import Table, grams, hashed
-from selection.linear import LinearPath
+from selection.linear import LinearPath, all_alike
 
 
 class Batch(NamedTuple):
@@ -38,12 +39,18 @@ class Encoder(Protocol):
 
     Attributes:
         word_width: C. pooled_width: D.
+        members: M, how many equal parts the C and the D features are of; each has a loss of its own.
+        hides_words: in training it hides words by itself, from some of its parts.
         linear_width: L, how many logits (of the domains, then of the intents) follow the D features; 0 is none.
+        linear_share: of those logits in the sum with the heads'.
     """
 
     word_width: int
     pooled_width: int
+    members: int
+    hides_words: bool
     linear_width: int
+    linear_share: float
 
     @property
     def embedding(self) -> nn.Module:
@@ -53,6 +60,9 @@ class Encoder(Protocol):
         """Be told all that training will read: what is cached must not depend on the order of the batches, or a
         resumed run would round otherwise.
         """
+
+    def weigh(self, heard: Sequence[Sequence[str]]) -> None:
+        """Take from the rows of a training from scratch what is counted, not learned."""
 
     def batch(self, heard: Sequence[Sequence[str]]) -> Batch:
         """Read B utterances, each a list of at least one word."""
@@ -73,12 +83,15 @@ class CompactConfig:
 
     Attributes:
         buckets: rows of the hashed embedding; row 0 is PAD.
-        embedding: E. width: C is three times this.
+        embedding: E, of each member. width: of each of its kernels.
+        members: M, networks with embeddings, convolutions and losses of their own; their logits are averaged.
+        word_dropout: share of the words hidden from a member in training; the linear path sees them all.
         most_features: hashed features kept of one word, the word itself first.
         longest_ngram: characters, from 2 up to here.
         gated: words are summed by a learned weight.
         linear: logits of the linear path, one for every domain and intent; 0 is no such path.
         linear_buckets: rows of its hashed weights; row 0 is PAD.
+        linear_share: of its logits in the sum with the members' mean.
     """
 
     buckets: int = 16_384
@@ -90,11 +103,14 @@ class CompactConfig:
     gated: bool = True
     linear: int = 0
     linear_buckets: int = 65_536
+    linear_share: float = 0.55
+    members: int = 3
+    word_dropout: float = 0.1
 
     @classmethod
     def of_facts(cls, facts: Mapping[str, Any]) -> "CompactConfig":
-        """From a bundle; those written before there was a gate name none."""
-        return cls(**{"gated": False, **facts})
+        """From a bundle; an earlier one lacks what there was not yet, and has one member."""
+        return cls(**{"gated": False, "linear_share": 0.5, "members": 1, **facts})
 
 
 def features(word: str, config: CompactConfig) -> list[int]:
@@ -112,14 +128,15 @@ have to learn as much in those few steps as the other weights do in all.
 
 
 class HashedWords(nn.Module):
-    """(B, T) rows of the word table -> (B, T, E + L): the mean of each word's feature embeddings, and what the linear
-    path adds to the logits, so that both are attributed.
+    """(B, T) rows of the word table -> (B, T, M * E + L): for every member the mean of each word's feature embeddings,
+    and what the linear path adds to the logits, so that all is attributed.
     """
 
     def __init__(self, config: CompactConfig) -> None:
         super().__init__()
         self.config = config
-        self.features = nn.EmbeddingBag(config.buckets, config.embedding, mode="mean", padding_idx=0, sparse=True)
+        width = config.members * config.embedding
+        self.features = nn.EmbeddingBag(config.buckets, width, mode="mean", padding_idx=0, sparse=True)
         with torch.no_grad():
             self.features.weight.normal_(0, 0.6 / GAIN)
             self.features.weight[0] = 0
@@ -144,27 +161,22 @@ class HashedWords(nn.Module):
         return words if self.linear is None else torch.cat([words, self.linear(input_ids)], -1)
 
 
-def _gate(scores: Tensor) -> Tensor:
-    """Above 0, and 1 at a score of 0."""
-    return nn.functional.softplus(scores + math.log(math.e - 1))
-
-
 class CompactEncoder(nn.Module):
-    """Convolutions of three widths over hashed words; pooled by mean, maximum and the sum of the words themselves,
-    weighted by a gate. The linear path's logits follow.
-    """
+    """Members of convolutions over hashed words, side by side; the linear path's logits follow."""
+
+    hides_words = True
 
     def __init__(self, config: CompactConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or CompactConfig()
-        e, c = config.embedding, config.width
         self.words = HashedWords(config)
-        self.dropout = nn.Dropout(config.dropout)
-        self.kernels = nn.ModuleList(nn.Linear(n * e, c) for n in (2, 3, 5))
-        self.word_width = e + 3 * c
-        self.pooled_width = 2 * 3 * c + e
-        self.linear_width = config.linear
-        self.gate = nn.Linear(e, 1) if config.gated else None
+        one = (config.embedding, config.width, config.gated, config.dropout, config.word_dropout)
+        members = [Convolutions(*one) for _ in range(config.members)]
+        self.convolutions = nn.ModuleList(members)
+        self.members, self.linear_width, self.linear_share = config.members, config.linear, config.linear_share
+        self.word_width = sum(member.word_width for member in members)
+        self.pooled_width = sum(member.pooled_width for member in members)
+        self.register_load_state_dict_pre_hook(_as_now)  # type: ignore[no-untyped-call]
 
     @property
     def embedding(self) -> nn.Module:
@@ -174,6 +186,10 @@ class CompactEncoder(nn.Module):
         for said in heard:
             for word in said:
                 self.words.row(word)
+
+    def weigh(self, heard: Sequence[Sequence[str]]) -> None:
+        if self.words.linear is not None:
+            self.words.linear.weigh([[self.words.row(word) for word in said] for said in heard])
 
     def batch(self, heard: Sequence[Sequence[str]]) -> Batch:
         length = max(map(len, heard))
@@ -189,27 +205,19 @@ class CompactEncoder(nn.Module):
         return torch.zeros_like(batch.input_ids)
 
     def encode(self, input_ids: Tensor, mask: Tensor, first: Tensor, word_mask: Tensor) -> tuple[Tensor, Tensor]:
-        there = mask[..., None]
-        words, linear = self.words(input_ids).split([self.config.embedding, self.linear_width], -1)
-        embedded = self.dropout(words) * there
-        padded = nn.functional.pad(embedded, (0, 0, 2, 2))
-        length = input_ids.shape[1]
-        at = [padded[:, shift : shift + length] for shift in range(5)]
-        windows = (at[1:3], at[1:4], at)
-        seen = [torch.relu(k(torch.cat(list(w), -1))) for k, w in zip(self.kernels, windows, strict=True)]
-        local = torch.cat(seen, -1)
-        mean = (local * there).sum(1) / there.sum(1)
-        largest = local.masked_fill(~there, 0).amax(1)  # what comes out of a rectifier is never below 0
-        pooled = self.dropout(torch.cat([mean, largest, self._summed(embedded, there)], -1))
-        return self.dropout(torch.cat([embedded, local], -1)), torch.cat([pooled, linear.sum(1)], -1)
-
-    def _summed(self, embedded: Tensor, there: Tensor) -> Tensor:
-        """(B, E) weighted sum of the words, over the root of the summed squares of their weights; without a gate all
-        weights are 1.
-        """
-        weights = torch.ones_like(embedded[..., :1]) if self.gate is None else _gate(self.gate(embedded))
-        weights = weights * there
-        return (weights * embedded).sum(1) / weights.square().sum(1).sqrt()
+        sizes = [self.config.embedding] * self.members
+        *words, linear = self.words(input_ids).split([*sizes, self.linear_width], -1)
+        read = [member(mine, mask) for member, mine in zip(self.convolutions, words, strict=True)]
+        local, pooled = zip(*read, strict=True)
+        return torch.cat(local, -1), torch.cat([*pooled, linear.sum(1)], -1)
 
     def facts(self) -> dict[str, Any]:
         return {"kind": "compact", **asdict(self.config)}
+
+
+def _as_now(encoder: CompactEncoder, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Weights of a bundle from before there were members and rarities: its only member, and all features alike."""
+    for name in [name for name in state if name.startswith((f"{prefix}kernels.", f"{prefix}gate."))]:
+        state[f"{prefix}convolutions.0.{name.removeprefix(prefix)}"] = state.pop(name)
+    if encoder.words.linear is not None:
+        state.setdefault(f"{prefix}words.linear.rarity", all_alike(encoder.config.linear_buckets))

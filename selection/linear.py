@@ -3,6 +3,8 @@
 Shapes: B batch, T words, L logits.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -32,17 +34,26 @@ def pair_features(left: str, right: str) -> list[str]:
     return [f"b:{left} {right}", *across]
 
 
+def all_alike(buckets: int) -> Tensor:
+    """(buckets,) rarities of 1, and 0 of PAD."""
+    return (torch.arange(buckets) > 0).float()
+
+
 class LinearPath(nn.Module):
     """(B, T) rows of the word table -> (B, T, L) what each word, and the pair that it ends, adds to the logits.
 
-    Divided by the root of the number of the utterance's features, so that long ones are not surer.
+    A feature counts by its rarity. Divided by the root of the summed squares of the utterance's, so that long ones are
+    not surer.
     """
+
+    rarity: Tensor
 
     def __init__(self, buckets: int, logits: int, longest_ngram: int) -> None:
         super().__init__()
         self.buckets, self.longest = buckets, longest_ngram
         self.weights = nn.EmbeddingBag(buckets, logits, mode="sum", padding_idx=0, sparse=True)
         nn.init.zeros_(self.weights.weight)
+        self.register_buffer("rarity", all_alike(buckets))
         self.words: list[str] = [""]
         self.of_word, self.of_pair = Table(MOST_OF_WORD), Table(MOST_OF_PAIR)
 
@@ -51,16 +62,31 @@ class LinearPath(nn.Module):
         self.words.append(word)
         self.of_word.row(word, lambda: hashed(word_features(word, self.longest), self.buckets))
 
+    def weigh(self, spoken: Sequence[Sequence[int]]) -> None:
+        """Set the rarity of every feature, 1 + ln((N + 1) / (n + 1)) where n of the N utterances have it.
+
+        Args:
+            spoken: N utterances as rows of the word table.
+        """
+        having = torch.zeros(self.buckets)
+        for said in spoken:
+            ids = torch.tensor([list(said)])
+            features = torch.cat([self._words(ids)[0].flatten(), self._pairs(ids)[0].flatten()])
+            having[torch.unique(features)] += 1
+        self.rarity.copy_((1 + torch.log((len(spoken) + 1) / (having + 1))) * all_alike(self.buckets))
+
     def forward(self, input_ids: Tensor) -> Tensor:
-        words, word_count = self._added(*self._words(input_ids))
-        pairs, pair_count = self._added(*self._pairs(input_ids))
-        count = (word_count + pair_count).sum(1).clamp(min=1)
-        return GAIN * (words + pairs) / count.sqrt()[:, None, None]
+        words, word_squares = self._added(*self._words(input_ids))
+        pairs, pair_squares = self._added(*self._pairs(input_ids))
+        squares = (word_squares + pair_squares).sum(1).clamp(min=1)
+        return GAIN * (words + pairs) / squares.sqrt()[:, None, None]
 
     def _added(self, features: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, L) sums of the weights of (U, F) features of distinct things, and (B, T) how many there are."""
+        """(B, T, L) sums of the weights of (U, F) features of distinct things, by rarity; (B, T) of its squares."""
         features = features.to(inverse.device)
-        return nn.functional.embedding(inverse, self.weights(features)), (features > 0).sum(1)[inverse]
+        rarity = self.rarity[features]
+        added = self.weights(features, per_sample_weights=rarity)
+        return nn.functional.embedding(inverse, added), rarity.square().sum(1)[inverse]
 
     def _words(self, input_ids: Tensor) -> tuple[Tensor, Tensor]:
         distinct, inverse = torch.unique(input_ids, return_inverse=True)

@@ -39,10 +39,6 @@ class Reading:
     tags: tuple[str, ...] = ()
 
 
-LINEAR_SHARE = 0.5
-"""Of the linear path's logits in the sum with the heads'."""
-
-
 class Nlu(nn.Module):
     """Joint model. `encoder` is an `Encoder`.
 
@@ -77,19 +73,37 @@ class Nlu(nn.Module):
     def forward(self, input_ids: Tensor, mask: Tensor, first: Tensor, word_mask: Tensor) -> tuple[Tensor, ...]:
         """Logits of domain (B, L), intent (B, L) and tags (B, T, L)."""
         local, pooled = self.encoder.encode(input_ids, mask, first, word_mask)
-        return *combined(self.views_of(pooled)), self.tag_head(local)
+        return *self.combined(pooled), _mean(self._by_member(self.tag_head, local))
 
-    def views(self, batch: Batch) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
-        """Logits of domain (B, L) and intent (B, L) by each view, the heads' first; and of the tags (B, T, L)."""
+    def views(self, batch: Batch) -> tuple[list[tuple[Tensor, Tensor]], list[Tensor]]:
+        """Logits of domain (B, L) and intent (B, L) by each view, and of the tags (B, T, L) by each member."""
         local, pooled = self.encoder.encode(batch.input_ids, batch.mask, batch.first, batch.word_mask)
-        return self.views_of(pooled), self.tag_head(local)
+        return self.views_of(pooled), self._by_member(self.tag_head, local)
 
     def views_of(self, pooled: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Logits of domain and intent by each view, from what the encoder says of the utterances."""
+        """Logits of domain and intent from what the encoder says of the utterances: by each member, then by the linear
+        path where there is one.
+        """
         features, linear = pooled[:, : self.encoder.pooled_width], pooled[:, self.encoder.pooled_width :]
-        heads = (self.domain_head(features), self.intent_head(features))
+        heads = (self._by_member(head, features) for head in (self.domain_head, self.intent_head))
+        members = list(zip(*heads, strict=True))
         domains = len(self.labels.domains)
-        return [heads, (linear[:, :domains], linear[:, domains:])] if self.encoder.linear_width else [heads]
+        return [*members, (linear[:, :domains], linear[:, domains:])] if self.encoder.linear_width else members
+
+    def combined(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of domain and intent: the members' mean, and a share of the linear path's where there is one."""
+        views, count = self.views_of(pooled), self.encoder.members
+        domain, intent = (_mean(logits) for logits in zip(*views[:count], strict=True))
+        for linear in views[count:]:
+            share = self.encoder.linear_share
+            domain, intent = domain + share * linear[0], intent + share * linear[1]
+        return domain, intent
+
+    def _by_member(self, head: nn.Linear, features: Tensor) -> list[Tensor]:
+        """A head's logits by each member's part of the features."""
+        count = self.encoder.members
+        parts = zip(features.chunk(count, -1), head.weight.chunk(count, 1), strict=True)
+        return [nn.functional.linear(part, weight, head.bias) for part, weight in parts]
 
     def logits(self, batch: Batch) -> tuple[Tensor, ...]:
         """As `forward`."""
@@ -214,12 +228,8 @@ class Nlu(nn.Module):
         return model.eval()
 
 
-def combined(views: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Logits of domain and intent: the heads', and a share of the linear path's where there is one."""
-    (domain, intent), *others = views
-    for linear in others:
-        domain, intent = domain + LINEAR_SHARE * linear[0], intent + LINEAR_SHARE * linear[1]
-    return domain, intent
+def _mean(logits: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(logits)).mean(0) if len(logits) > 1 else logits[0]
 
 
 CONFIG, WEIGHTS = "nlu.json", "nlu.safetensors"

@@ -12,7 +12,7 @@ import torch
 from selection.attributions import AttributionConfig, Gate, Target, attribute
 from selection.examples import Utterance, align
 from selection.influence import Influence, Misreading, importance
-from selection.model import Nlu, Reading, combined
+from selection.model import Nlu, Reading
 from selection.selecting import Candidate
 
 
@@ -132,7 +132,7 @@ def _intent_gradients(model: Nlu, utterances: Sequence[Utterance]) -> tuple[np.n
     """(N, L) p - y and (N, D) features, with a 1 for the bias."""
     pooled = model.pooled([u.text for u in utterances])
     with torch.no_grad():
-        probs = combined(model.views_of(pooled.to(model.temperatures.device)))[1].softmax(-1).cpu()
+        probs = model.combined(pooled.to(model.temperatures.device))[1].softmax(-1).cpu()
     features = pooled[:, : model.encoder.pooled_width]
     for row, utterance in enumerate(utterances):
         probs[row, model.labels.intent_row[utterance.intent]] -= 1

@@ -30,7 +30,7 @@ class TrainingConfig:
         batch_rows: rows of a step.
         learning_rate: of the compact encoder; a pretrained one wants about 5e-5.
         label_smoothing: of the domain and intent heads.
-        word_dropout: share of words hidden from the model in training.
+        word_dropout: share of the positions hidden in training from an encoder that hides no words by itself.
         checkpoint_every: steps between checkpoints.
     """
 
@@ -139,6 +139,7 @@ def train(
     rows = Prepared.of(utterances, model.labels)
     lengths = np.array([len(heard) for heard in rows.heard])
     model.encoder.meet(rows.heard)
+    model.encoder.weigh(rows.heard)
     steps = steps_of(len(lengths), config)
     optimizers = _optimizers(model, config.learning_rate, config.weight_decay)
     run = _run_id(model, config, utterances)
@@ -213,7 +214,8 @@ def _step(
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.grad is not None and not p.grad.is_sparse], 1.0)
+    dense = [p for p in model.parameters() if p.grad is not None and not p.grad.is_sparse]
+    torch.nn.utils.clip_grad_norm_(dense, model.encoder.members**0.5)
     for optimizer in optimizers:
         optimizer.step()
     return float(loss.detach())
@@ -222,24 +224,29 @@ def _step(
 def batch_loss(model: Nlu, rows: Prepared, chosen: np.ndarray, config: TrainingConfig) -> Tensor:
     """Mean loss of some rows: intent, domain at half weight, and tags where they are known."""
     batch = model.encoder.batch([rows.heard[row] for row in chosen])
-    if config.word_dropout:
+    if config.word_dropout and not model.encoder.hides_words:
         batch = _hide_words(model, batch, config.word_dropout)
     views, tags = model.views(batch)
-    domains, intents = (torch.from_numpy(labels[chosen]).to(tags.device) for labels in (rows.domains, rows.intents))
-    loss = _views_loss(views, domains, intents, config.label_smoothing)
-    right_tags = _tag_rows([rows.tags[row] for row in chosen], tags.shape[1]).to(tags.device)
+    domains, intents = (torch.from_numpy(y[chosen]).to(tags[0].device) for y in (rows.domains, rows.intents))
+    smoothed = [config.label_smoothing] * len(tags) + [0.0] * (len(views) - len(tags))
+    loss = _views_loss(views, domains, intents, smoothed)
+    right_tags = _tag_rows([rows.tags[row] for row in chosen], tags[0].shape[1]).to(tags[0].device)
     if (right_tags >= 0).any():
-        loss = loss + cross_entropy(tags.flatten(0, 1), right_tags.flatten(), ignore_index=-1)
+        for said in tags:
+            loss = loss + cross_entropy(said.flatten(0, 1), right_tags.flatten(), ignore_index=-1)
     return loss
 
 
 def _views_loss(
-    views: Sequence[tuple[Tensor, Tensor]], domains: Tensor, intents: Tensor, label_smoothing: float
+    views: Sequence[tuple[Tensor, Tensor]], domains: Tensor, intents: Tensor, smoothed: Sequence[float]
 ) -> Tensor:
-    """Every view has a loss of its own, so that their mistakes stay different; only the heads' labels are smoothed."""
+    """Every view has a loss of its own, so that their mistakes stay different.
+
+    Args:
+        smoothed: label smoothing of each view; the linear path has none, which would cost it more than it gives.
+    """
     loss = torch.zeros((), device=intents.device)
-    for at, (domain, intent) in enumerate(views):
-        smooth = 0.0 if at else label_smoothing
+    for (domain, intent), smooth in zip(views, smoothed, strict=True):
         loss = loss + cross_entropy(intent, intents, label_smoothing=smooth)
         loss = loss + 0.5 * cross_entropy(domain, domains, label_smoothing=smooth)
     return loss

@@ -32,9 +32,9 @@ def utterances() -> list[Utterance]:
     return rows
 
 
-def tiny_encoder(dropout: float = 0.0) -> CompactEncoder:
+def tiny_encoder(dropout: float = 0.0, members: int = 2) -> CompactEncoder:
     """An encoder of a few thousand parameters."""
-    return CompactEncoder(CompactConfig(buckets=512, embedding=16, width=16, dropout=dropout))
+    return CompactEncoder(CompactConfig(buckets=512, embedding=16, width=16, dropout=dropout, members=members))
 
 
 def untrained(seed: int = 0) -> Nlu:

@@ -29,7 +29,7 @@ class LinearEncoder(CompactEncoder):
 
 
 def linear() -> Nlu:
-    encoder = LinearEncoder(tiny_encoder().config)
+    encoder = LinearEncoder(tiny_encoder(members=1).config)
     encoder.word_width = encoder.pooled_width = 16
     return Nlu.build(Labels.of(utterances()), encoder)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from selection.calibration import calibrate, temperature
 from selection.encoder import CompactConfig, CompactEncoder
@@ -186,17 +187,67 @@ def test_too_few_rows_leave_the_temperatures_alone() -> None:
     assert torch.equal(model.temperatures, torch.ones(3))
 
 
+def test_the_members_are_averaged_and_differ() -> None:
+    model = trained()
+    batch = model.encoder.batch([["play", "hello"]])
+    with torch.no_grad():
+        views, tags = model.views(batch)
+        domain, intent, said = model.logits(batch)
+    (first, second) = views
+    assert torch.allclose((first[0] + second[0]) / 2, domain, atol=1e-5)
+    assert torch.allclose((first[1] + second[1]) / 2, intent, atol=1e-5)
+    assert torch.allclose((tags[0] + tags[1]) / 2, said, atol=1e-5)
+    assert not torch.allclose(first[1], second[1], atol=0.1)
+
+
+def test_a_member_alone_reads_as_a_network_of_its_own_weights() -> None:
+    model, alone = untrained(), Nlu.build(Labels.of(utterances()), tiny_encoder(members=1))
+    size = {"words": model.encoder.word_width // 2, "pooled": model.encoder.pooled_width // 2}
+    with torch.no_grad():
+        alone.encoder.words.features.weight.copy_(model.encoder.words.features.weight[:, 16:])
+        alone.encoder.convolutions[0].load_state_dict(model.encoder.convolutions[1].state_dict())
+        for name, width in (("domain_head", "pooled"), ("intent_head", "pooled"), ("tag_head", "words")):
+            getattr(alone, name).weight.copy_(getattr(model, name).weight[:, size[width] :])
+            getattr(alone, name).bias.copy_(getattr(model, name).bias)
+        said = [["play", "hello"], ["stop"]]
+        views, tags = model.views(model.encoder.batch(said))
+        domain, intent, mine = alone.eval().logits(alone.encoder.batch(said))
+    assert torch.allclose(views[1][0], domain, atol=1e-5)
+    assert torch.allclose(views[1][1], intent, atol=1e-5)
+    assert torch.allclose(tags[1], mine, atol=1e-5)
+
+
 def test_an_empty_word_has_an_embedding_of_zero() -> None:
     encoder = tiny_encoder().eval()
     batch = encoder.batch([["hello", ""]])
-    assert torch.equal(encoder.words(batch.input_ids)[0, 1], torch.zeros(16))
+    assert torch.equal(encoder.words(batch.input_ids)[0, 1], torch.zeros(2 * 16))
+
+
+def as_before(folder: Path, *later: str) -> None:
+    """Take out of a bundle what was not there yet: these facts, members, rarities."""
+    config = json.loads((folder / "nlu.json").read_text())
+    for fact in (*later, "linear_share", "members", "word_dropout"):
+        del config["encoder"][fact]
+    (folder / "nlu.json").write_text(json.dumps(config))
+    weights = load_file(str(folder / "nlu.safetensors"))
+    weights.pop("encoder.words.linear.rarity", None)
+    named = {name.replace("convolutions.0.", ""): weight for name, weight in weights.items()}
+    assert named.keys() != weights.keys()
+    save_file(named, str(folder / "nlu.safetensors"))
 
 
 def test_a_bundle_from_before_the_gate_and_the_linear_path_loads(tmp_path: Path) -> None:
-    old = Nlu.build(Labels.of(utterances()), CompactEncoder(CompactConfig(512, 16, 16, gated=False)))
+    old = Nlu.build(Labels.of(utterances()), CompactEncoder(CompactConfig(512, 16, 16, gated=False, members=1)))
     old.save(tmp_path)
-    config = json.loads((tmp_path / "nlu.json").read_text())
-    for later in ("gated", "linear", "linear_buckets"):
-        del config["encoder"][later]
-    (tmp_path / "nlu.json").write_text(json.dumps(config))
+    as_before(tmp_path, "gated", "linear", "linear_buckets")
+    assert Nlu.load(tmp_path).read(["play hello by mika"]) == old.read(["play hello by mika"])
+
+
+def test_a_bundle_from_before_members_and_rarities_loads(tmp_path: Path) -> None:
+    labels = Labels.of(utterances())
+    linear = {"linear": len(labels.domains) + len(labels.intents), "linear_buckets": 512, "linear_share": 0.5}
+    old = Nlu.build(labels, CompactEncoder(CompactConfig(512, 16, 16, members=1, **linear)))
+    torch.nn.init.normal_(old.encoder.words.linear.weights.weight)
+    old.save(tmp_path)
+    as_before(tmp_path)
     assert Nlu.load(tmp_path).read(["play hello by mika"]) == old.read(["play hello by mika"])
