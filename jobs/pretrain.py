@@ -1,7 +1,8 @@
 """Make the base model that ships: `python -m jobs.pretrain --pairs P.parquet --texts T.parquet --out rewrite/base`.
 
 Learns how spoken requests are misheard, in both directions, from recogniser pairs and from noisy queries synthesised
-for a broad catalogue. The project's own grammar and recordings are always part of it; `--pairs` and `--texts` add more.
+for a broad catalogue. The project's own grammar and recordings are always part of it; `--pairs` and `--texts` add more,
+and so does what `python -m jobs.world.speak` heard of any texts: `--recordings`.
 Of every file of pairs a share is left out, by text, for `reprise bench quality --held-out` to measure on.
 """
 
@@ -39,6 +40,10 @@ def pretrain(
     out: Annotated[Path, typer.Option(help="Folder to write the model to.")],
     pairs: Annotated[list[Path] | None, typer.Option(help="Parquet with columns recognised and spoken.")] = None,
     texts: Annotated[list[Path] | None, typer.Option(help="Parquet with a column text or spoken.")] = None,
+    recordings: Annotated[list[Path] | None, typer.Option(help="JSON lines that jobs.world.speak wrote.")] = None,
+    heard_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the examples with a query that was heard, not synthesised.")
+    ] = 0.35,
     grammar_texts: Annotated[int, typer.Option(min=0, help="Further texts drawn from the open grammar.")] = 4000,
     start: Annotated[Path | None, typer.Option(help="Model to go on from; default random weights.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Training steps of 64 pairs.")] = 8000,
@@ -60,8 +65,9 @@ def pretrain(
     torch.set_num_threads(threads)
     known = own_pairs(RECOGNITIONS) + [p for path in pairs or [] for p in read_pairs(path) if not held_out(p[1])]
     catalogue = own_texts(grammar_texts, seed) + [t for path in texts or [] for t in read_texts(path)]
-    corpus = corpus_of(known, catalogue)
-    config = TrainingConfig(steps=steps, seed=seed, mined_share=0.35, learning_rate=learning_rate)
+    recorded = [p for path in recordings or [] for p in read_recordings(path) if not held_out(p[1])]
+    corpus = corpus_of(known, catalogue, recorded)
+    config = TrainingConfig(steps=steps, seed=seed, mined_share=heard_share, learning_rate=learning_rate)
     channel = ErrorChannel([(heard, meant) for heard, meant, _ in corpus.pairs], [p[0] for p in corpus.pairs])
     generator = Generator.build(GeneratorConfig(), seed) if start is None else Generator.load(start)
     generator.model.to(device)
@@ -95,6 +101,26 @@ def read_pairs(path: Path) -> list[Pair]:
     return list(zip(heard, meant, strict=True))
 
 
+def read_recordings(path: Path) -> list[Pair]:
+    """(heard, meant) of what `jobs.world.speak` wrote: all that its recogniser took each first take for.
+
+    Raises:
+        ValueError: a line is not such a recording.
+    """
+    pairs = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+            heard, first = dict.fromkeys((row["recognised"], *row["nbest"])), row["take"] == 0
+            pairs += [(text, row["text"]) for text in heard if first]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path}:{number} is no recording of jobs.world.speak ({error!r}); expected text, take, recognised "
+                "and nbest; the last line of a job that was stopped may be cut short: delete it"
+            ) from error
+    return pairs
+
+
 def read_texts(path: Path) -> list[str]:
     """Texts of a parquet file with a column `text` or `spoken`."""
     import pyarrow.parquet as pq
@@ -126,16 +152,27 @@ def own_texts(count: int, seed: int) -> list[str]:
     return spoken + (generate(count, np.random.default_rng(seed)) if count else [])
 
 
-def corpus_of(pairs: Sequence[Pair], texts: Sequence[str]) -> "Corpus":
-    """Distinct, in spoken form, short enough; pairs that were heard right teach nothing and are left out."""
+def corpus_of(pairs: Sequence[Pair], texts: Sequence[str], recorded: Sequence[Pair] = ()) -> "Corpus":
+    """Distinct, in spoken form, short enough; pairs that were heard right teach nothing and are left out.
+
+    Args:
+        recorded: further pairs, all together of the weight of `pairs`: of one recording there are up to six.
+    """
     import numpy as np
 
     from rewrite.training import Corpus
 
+    kept = _formed(pairs)
+    more = sorted(set(_formed(recorded)) - set(kept))
+    weights = np.concatenate([np.ones(len(kept)), np.full(len(more), max(len(kept), 1) / max(len(more), 1))])
+    spoken = {m for _, m in (*kept, *more)}
+    catalogue = sorted({t for t in map(spoken_form, texts) if 0 < len(t) <= LONGEST_CHARS} | spoken)
+    return Corpus([(h, m, ()) for h, m in (*kept, *more)], weights, catalogue, np.ones(len(catalogue)))
+
+
+def _formed(pairs: Sequence[Pair]) -> list[Pair]:
     formed = {(spoken_form(heard), spoken_form(meant)) for heard, meant in pairs}
-    kept = sorted((h, m) for h, m in formed if h and m and h != m and max(len(h), len(m)) <= LONGEST_CHARS)
-    catalogue = sorted({t for t in map(spoken_form, texts) if 0 < len(t) <= LONGEST_CHARS} | {m for _, m in kept})
-    return Corpus([(h, m, ()) for h, m in kept], np.ones(len(kept)), catalogue, np.ones(len(catalogue)))
+    return sorted((h, m) for h, m in formed if h and m and h != m and max(len(h), len(m)) <= LONGEST_CHARS)
 
 
 if __name__ == "__main__":
