@@ -1,8 +1,9 @@
 """Give texts real recognition errors: flite speaks each, pocketsphinx writes down what it heard.
 
-    python -m jobs.world.speak OUT.jsonl [--texts FILE] [--voices slt rms awb] [--shard K/N] [--seed 0]
+    python -m jobs.world.speak OUT.jsonl [--texts FILE...] [--voices slt rms awb] [--shard K/N] [--seed 0]
 
-Without `--texts` the demo's spoken catalogue is spoken: every text once by each voice, and a third of the texts once
+FILEs hold one text a line, or are parquet with a column `text` or `spoken`. Without `--texts` the demo's spoken
+catalogue is spoken: every text once by each voice, and a third of the texts once
 more by one voice at another pace and noise (take 1), so that a simulated future can hold recordings never heard before.
 Needs the Debian package `flite`. About .4 s of one
 core per recording; resumable: rows already in OUT.jsonl are kept. One JSON line per recording: text, voice, take,
@@ -142,18 +143,33 @@ def catalogue_texts() -> list[str]:
     return [texts[row] for row in order]
 
 
+def texts_of(paths: Iterable[Path]) -> list[str]:
+    """Distinct texts of the files in a shuffled order, so that a part of the job is a fair sample."""
+    from jobs.pretrain import read_texts
+
+    found: set[str] = set()
+    for path in paths:
+        lines = read_texts(path) if path.suffix == ".parquet" else path.read_text(encoding="utf-8").splitlines()
+        found.update(line.strip() for line in lines)
+    texts = sorted(found - {""})
+    order = np.random.default_rng(CATALOGUE_SEED).permutation(len(texts))
+    return [texts[row] for row in order]
+
+
 def main() -> None:
     """Command line of the speech job."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--texts", type=Path, help="one text per line; default: the demo's spoken catalogue")
+    parser.add_argument(
+        "--texts", type=Path, nargs="+", help="parquet, or one text a line; default: the demo's spoken catalogue"
+    )
     parser.add_argument("--voices", nargs="+", default=list(VOICES))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--shard", default="0/1", help="K/N: only every N-th text, from the K-th")
     args = parser.parse_args()
     shard, shards = map(int, args.shard.split("/"))
-    texts = catalogue_texts() if args.texts is None else args.texts.read_text().splitlines()
-    chosen = [text.strip() for text in texts if text.strip()][shard::shards]
+    texts = catalogue_texts() if args.texts is None else texts_of(args.texts)
+    chosen = texts[shard::shards]
     run(plan(chosen, tuple(args.voices), args.seed), args.out)
 
 

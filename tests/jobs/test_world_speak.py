@@ -5,10 +5,12 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jobs.world.recordings import gather
-from jobs.world.speak import SECOND_TAKE_SHARE, VOICES, catalogue_texts, plan, speak
+from jobs.world.speak import SECOND_TAKE_SHARE, VOICES, catalogue_texts, plan, speak, texts_of
 
 
 def test_every_text_is_spoken_once_by_each_voice_and_some_once_more() -> None:
@@ -24,6 +26,15 @@ def test_a_recording_does_not_depend_on_its_neighbours() -> None:
     texts = catalogue_texts()
     all_of_them = set(plan(texts, VOICES, 0))
     assert set(plan(texts[5:9], VOICES, 0)) <= all_of_them
+
+
+def test_texts_come_from_parquet_and_lines_once_each_in_an_order_of_their_own(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": [f"play song {n}" for n in range(30)]}), tmp_path / "a.parquet")
+    (tmp_path / "b.txt").write_text("stop\n\nplay song 3 \n")
+    found = texts_of([tmp_path / "a.parquet", tmp_path / "b.txt"])
+    assert sorted(found) == sorted({*(f"play song {n}" for n in range(30)), "stop"})
+    assert found != sorted(found)
+    assert found == texts_of([tmp_path / "b.txt", tmp_path / "a.parquet"])
 
 
 def test_of_a_recording_made_twice_the_first_is_kept() -> None:
