@@ -66,9 +66,11 @@ def pretrain(
     known = own_pairs(RECOGNITIONS) + [p for path in pairs or [] for p in read_pairs(path) if not held_out(p[1])]
     catalogue = own_texts(grammar_texts, seed) + [t for path in texts or [] for t in read_texts(path)]
     recorded = [p for path in recordings or [] for p in read_recordings(path) if not held_out(p[1])]
+    # queries are synthesised as the pairs' recognisers err: that of the recordings errs more, and otherwise
+    real = corpus_of(known, ()).pairs
+    channel = ErrorChannel([(heard, meant) for heard, meant, _ in real], [p[0] for p in real])
     corpus = corpus_of(known, catalogue, recorded)
     config = TrainingConfig(steps=steps, seed=seed, mined_share=heard_share, learning_rate=learning_rate)
-    channel = ErrorChannel([(heard, meant) for heard, meant, _ in corpus.pairs], [p[0] for p in corpus.pairs])
     generator = Generator.build(GeneratorConfig(), seed) if start is None else Generator.load(start)
     generator.model.to(device)
     checkpoints = out.parent / f".{out.name}.checkpoints"
