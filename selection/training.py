@@ -17,7 +17,6 @@ from torch.nn.functional import cross_entropy
 from selection.encoder import Batch
 from selection.examples import Utterance, align, words
 from selection.labels import Labels
-from selection.lazy_adam import LazyAdam
 from selection.model import Nlu
 
 
@@ -272,12 +271,12 @@ def _schedule(step: int, steps: int, warmup: int) -> float:
 
 def _optimizers(model: Nlu, rate: float, decay: float) -> list[torch.optim.Optimizer]:
     """AdamW; and for embeddings with sparse gradients an Adam that touches only the rows of the batch."""
-    lazy = [m.weight for m in model.modules() if isinstance(m, torch.nn.EmbeddingBag) and m.sparse]
-    rest = [p for p in model.parameters() if all(p is not other for other in lazy)]
+    sparse = [m.weight for m in model.modules() if isinstance(m, torch.nn.EmbeddingBag) and m.sparse]
+    rest = [p for p in model.parameters() if all(p is not other for other in sparse)]
     found: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=decay, fused=True)
     ]
-    return [*found, LazyAdam(lazy, rate, (0.9, 0.98))] if lazy else found
+    return [*found, torch.optim.SparseAdam(sparse, lr=rate, betas=(0.9, 0.98))] if sparse else found
 
 
 def _run_id(model: Nlu, config: TrainingConfig, utterances: Sequence[Utterance]) -> str:
@@ -327,7 +326,7 @@ def _optimizer_state(tensors: Mapping[str, Tensor], at: int) -> dict[int, dict[s
     for name, tensor in tensors.items():
         parts = name.split(".")
         if parts[:2] == ["optimizer", str(at)]:
-            # LazyAdam counts its steps in a plain number
+            # SparseAdam counts its steps in a plain number
             plain = parts[3] == "step" and tensor.dtype == torch.int64
             states.setdefault(int(parts[2]), {})[parts[3]] = int(tensor) if plain else tensor
     return states
