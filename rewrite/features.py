@@ -12,7 +12,7 @@ from rapidfuzz import fuzz
 from rewrite.likeness import LIKENESS_FEATURES, likeness, margins
 from rewrite.ngram_weights import NgramWeights
 from rewrite.numerals import said
-from rewrite.propose import Proposal
+from rewrite.propose import EARLIER, Proposal
 from rewrite.spaces import Knowledge, Own
 from rewrite.turn import Reading, Turn
 
@@ -76,6 +76,8 @@ CHEAP_FEATURES = (
     "readings_best_ratio",
     "readings_users",
     "previous_ratio",
+    "earlier_ratio",
+    "earlier_words",
     "nbest_ratio",
 )
 """Known of every candidate without the generator."""
@@ -189,7 +191,8 @@ def cheap_features(
     likeliest = max(intent_log_probs.values(), default=NAN)
     own_total = sum(t.count for t in own.texts.values())
     alike = _alike(proposals, ratios, knowledge)
-    before, nbest = said(turn.turns[-1]) if turn.turns else None, [said(text) for text in turn.asr_nbest]
+    earlier, nbest = [said(text) for text in turn.turns[-EARLIER:]], [said(text) for text in turn.asr_nbest]
+    heard_words, earlier_words = set(heard.split()), {word for text in earlier for word in text.split()}
     rows = []
     for proposal, as_said in zip(proposals, texts, strict=True):
         text = proposal.text
@@ -213,7 +216,7 @@ def cheap_features(
                 intent - likeliest,
                 *knowledge.sequels.evidence(query, proposal.reading),
                 *alike[proposal.reading],
-                NAN if before is None else fuzz.ratio(as_said, before),
+                *_continuity(as_said, earlier, heard_words, earlier_words),
                 max((fuzz.ratio(other, as_said) for other in nbest), default=NAN),
             ]
         )
@@ -251,6 +254,19 @@ def _alike(
         known = knowledge.known.get(proposal.text)
         alike[proposal.reading] = (count + 1, max(best, float(ratio)), users + (known.users if known else 0))
     return alike
+
+
+def _continuity(
+    text: str, earlier: Sequence[str], heard: set[str], earlier_words: set[str]
+) -> tuple[float, float, float]:
+    """Likeness to the turn before (0-100), the best to any of the earlier turns, and the share of those words of the
+    candidate that the query lacks and earlier turns have; NaN at the beginning of a session.
+    """
+    if not earlier:
+        return (NAN, NAN, NAN)
+    ratios = [float(fuzz.ratio(text, other)) for other in earlier]
+    missing = set(text.split()) - heard
+    return (ratios[-1], max(ratios), len(missing & earlier_words) / len(missing) if missing else NAN)
 
 
 def _number(value: float | None) -> float:

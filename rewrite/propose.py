@@ -1,4 +1,5 @@
-"""Candidates of a turn: mined look-up, the user's own texts, the nearest texts of both spaces, and trie search.
+"""Candidates of a turn: mined look-up, the user's own texts, the nearest texts of both spaces, what was said before in
+the session, and trie search.
 
 Every proposal is a text in force: a member of the global space or one of the user's own texts. A text equal to the
 query is
@@ -27,6 +28,13 @@ REMEMBERED = 5_000
 
 ALWAYS = 5
 NEAREST_OWN = 40
+
+EARLIER = 3
+"""Earlier texts of the session that are proposed themselves ("play it again"); for the last of them also what it mostly
+turned out to be and the texts nearest to it, as the turn may be a second try ("no, the other one").
+"""
+
+NEAR_THE_LAST = 5
 
 
 @dataclass
@@ -83,9 +91,18 @@ class Proposer:
         return by_ratio(list(kept.items()))
 
     def propose(
-        self, query: str, own: Own, neighbours: Sequence[tuple[str, float, str]], searched: Sequence[str] = ()
+        self,
+        query: str,
+        own: Own,
+        neighbours: Sequence[tuple[str, float, str]],
+        searched: Sequence[str] = (),
+        turns: Sequence[str] = (),
     ) -> list[Proposal]:
-        """All candidates, in a stable order: look-up, own pairs, neighbours, own texts, search."""
+        """All candidates, in a stable order: look-up, own pairs, neighbours, own texts, earlier turns, search.
+
+        Args:
+            turns: the session's earlier texts, normalised, oldest first.
+        """
         found: dict[str, Proposal] = {}
         for pair in self.knowledge.look_up.get(query, []):
             self._add(found, query, own, pair.target, "lookup", pair=pair)
@@ -93,9 +110,19 @@ class Proposer:
             self._add(found, query, own, pair.target, "own_lookup", own_pair_count=pair.count)
         for text, _, source in neighbours:
             self._add(found, query, own, text, source)
+        for text in self._earlier(turns):
+            self._add(found, query, own, text, "earlier")
         for text in searched:
             self._add(found, query, own, text, "search")
         return list(found.values())
+
+    def _earlier(self, turns: Sequence[str]) -> list[str]:
+        found = list(turns[: -EARLIER - 1 : -1])
+        if found:
+            last = found[0]
+            found += [pair.target for pair in self.knowledge.look_up.get(last, [])]
+            found += [text for text, _ in self._near(last)[:NEAR_THE_LAST]]
+        return found
 
     def _add(
         self,

@@ -90,7 +90,7 @@ class Scorer:
     def propose(self, considered: Considered, p_fail: float) -> None:
         """Candidates that are found without the generator, with their cheap features, for turns that may well fail."""
         c = considered
-        c.proposals = self._proposer.propose(c.query, c.own, c.neighbours)
+        c.proposals = self._proposer.propose(c.query, c.own, c.neighbours, turns=c.turn.turns)
         self.describe(c, p_fail)
 
     def search(self, considered: Considered, p_fail: float) -> None:
@@ -98,7 +98,7 @@ class Scorer:
         c, found, before = considered, self._searched(considered), len(considered.proposals)
         if not found:
             return
-        c.proposals = self._proposer.propose(c.query, c.own, c.neighbours, found)
+        c.proposals = self._proposer.propose(c.query, c.own, c.neighbours, found, c.turn.turns)
         if len(c.proposals) > before:
             self.describe(c, p_fail)
 
