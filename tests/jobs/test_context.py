@@ -2,7 +2,6 @@
 
 import random
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,7 +44,8 @@ def rows(users: int = 60, days: int = 10) -> list[dict[str, Any]]:
     """Every day each user speaks in one such session; what they meant is whatever chance says, never their habit. Each
     has two lamps.
     """
-    chance, made = random.Random(0), []
+    chance = random.Random(0)
+    made: list[dict[str, Any]] = []
     for day in range(days):
         for user in range(users):
             before, said, meant = chance.choice(chance.choice([AGAIN, lamps_of(user), BY_THEM]))
@@ -66,7 +66,8 @@ def rewriter(tmp_path_factory: pytest.TempPathFactory) -> Rewriter:
 def right(rewriter: Rewriter, cases: list[Case], user: str | None, turns: bool) -> float:
     asked = [Turn(said, user_id=user, turns=before if turns else (), asr_confidence=0.4) for before, said, _ in cases]
     found = [rewriter.rewrite_turn(turn).text for turn in asked]
-    return sum(text == meant for text, (_, _, meant) in zip(found, cases, strict=True)) / len(cases)
+    hits: list[bool] = [text == meant for text, (_, _, meant) in zip(found, cases, strict=True)]
+    return sum(hits) / len(cases)
 
 
 @pytest.mark.parametrize(
