@@ -67,8 +67,8 @@ def pretrain(
     catalogue = own_texts(grammar_texts, seed) + [t for path in texts or [] for t in read_texts(path)]
     recorded = [p for path in recordings or [] for p in read_recordings(path) if not held_out(p[1])]
     # queries are synthesised as the pairs' recognisers err: that of the recordings errs more, and otherwise
-    real = corpus_of(known, ()).pairs
-    channel = ErrorChannel([(heard, meant) for heard, meant, _ in real], [p[0] for p in real])
+    real = _formed(known)
+    channel = ErrorChannel(real, [heard for heard, _ in real])
     corpus = corpus_of(known, catalogue, recorded)
     config = TrainingConfig(steps=steps, seed=seed, mined_share=heard_share, learning_rate=learning_rate)
     generator = Generator.build(GeneratorConfig(), seed) if start is None else Generator.load(start)
@@ -173,6 +173,7 @@ def corpus_of(pairs: Sequence[Pair], texts: Sequence[str], recorded: Sequence[Pa
 
 
 def _formed(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs that `corpus_of` keeps, sorted."""
     formed = {(spoken_form(heard), spoken_form(meant)) for heard, meant in pairs}
     return sorted((h, m) for h, m in formed if h and m and h != m and max(len(h), len(m)) <= LONGEST_CHARS)
 

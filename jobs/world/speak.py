@@ -3,12 +3,11 @@
     python -m jobs.world.speak OUT.jsonl [--texts FILE...] [--voices slt rms awb] [--shard K/N] [--seed 0]
 
 FILEs hold one text a line, or are parquet with a column `text` or `spoken`. Without `--texts` the demo's spoken
-catalogue is spoken: every text once by each voice, and a third of the texts once
-more by one voice at another pace and noise (take 1), so that a simulated future can hold recordings never heard before.
-Needs the Debian package `flite`. About .4 s of one
-core per recording; resumable: rows already in OUT.jsonl are kept. One JSON line per recording: text, voice, take,
-stretch, snr_db, recognised, confidence (0-1), nbest (up to 6 distinct texts, best first). The model is pocketsphinx's
-own English one.
+catalogue is spoken: every text once by each voice, and a third of the texts once more by one voice at another pace and
+noise (take 1), so that a simulated future can hold recordings never heard before. Needs the Debian package `flite`.
+About .4 s of one core per recording; resumable: rows already in OUT.jsonl are kept. One JSON line per recording: text,
+voice, take, stretch, snr_db, recognised, confidence (0-1), nbest (up to 6 distinct texts, best first). The model is
+pocketsphinx's own English one.
 """
 
 import argparse

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewrite.propose import Proposer
+from rewrite.propose import EARLIER, NEAR_THE_LAST, Proposer
 from rewrite.spaces import Knowledge, KnownText, Own, OwnText, Pair, Personal
 from rewrite.turn import Reading
 
@@ -29,7 +29,7 @@ def made(shared: list[str], mine: list[str], theirs: list[str], mined: dict, own
     return Knowledge({t: known(t) for t in shared}, look_up, {}, personal), personal.of("me")
 
 
-@given(SOME, SOME, SOME, PAIRS, PAIRS, SOME, SOME, st.sampled_from(TEXTS))
+@given(SOME, SOME, SOME, PAIRS, PAIRS, SOME, SOME, SOME, st.sampled_from(TEXTS))
 def test_every_proposal_is_in_force_and_none_is_blocked_or_the_query(
     shared: list[str],
     mine: list[str],
@@ -37,12 +37,13 @@ def test_every_proposal_is_in_force_and_none_is_blocked_or_the_query(
     mined: dict[str, list[str]],
     own_pairs: dict[str, list[str]],
     searched: list[str],
+    turns: list[str],
     blocked: list[str],
     query: str,
 ) -> None:
     knowledge, own = made(shared, mine, theirs, mined, own_pairs)
     proposer = Proposer(knowledge, blocked)
-    proposals = proposer.propose(query, own, proposer.neighbours(query, own), searched)
+    proposals = proposer.propose(query, own, proposer.neighbours(query, own), searched, turns)
     texts = [p.text for p in proposals]
     assert len(texts) == len(set(texts))
     # With so few texts every one of them is a neighbour: nothing in force is left out either.
@@ -53,6 +54,9 @@ def test_every_proposal_is_in_force_and_none_is_blocked_or_the_query(
         assert ("lookup" in p.sources) == (p.text in mined.get(query, [])) == (p.pair is not None)
         assert (p.own_pair_count == 3) == (p.text in own_pairs.get(query, [])) == ("own_lookup" in p.sources)
         assert ("search" in p.sources) == (p.text in searched)
+        if p.text in (*turns[-EARLIER:], *mined.get(turns[-1] if turns else "", [])):
+            assert "earlier" in p.sources
+        assert turns or "earlier" not in p.sources
 
 
 def test_another_users_own_text_is_never_proposed() -> None:
@@ -63,6 +67,22 @@ def test_another_users_own_text_is_never_proposed() -> None:
     other = knowledge.personal.of("other")
     theirs = proposer.propose("play sacred", other, proposer.neighbours("play sacred", other))
     assert [(p.text, p.space) for p in theirs] == [("play secret", "personal"), ("play jazz", "global")]
+
+
+def test_what_the_session_said_before_is_proposed_though_it_is_far_from_the_query() -> None:
+    songs = [f"listen to {one}{two}" for one in "bcdfghklmnprst" for two in "aeiou"]
+    crowd = [f"play it {one}{two}" for one in "bcdfghklmnprst" for two in "aeiou"]
+    knowledge, own = made([*songs, *crowd], ["mine"], [], {songs[3]: [songs[60]]}, {})
+    proposer = Proposer(knowledge, [songs[40]])
+    turns = (songs[10], songs[20], songs[40], "never heard of", songs[3])
+    found = {p.text: p for p in proposer.propose("play it", own, proposer.neighbours("play it", own), turns=turns)}
+    alone = {p.text for p in proposer.propose("play it", own, proposer.neighbours("play it", own))}
+    assert not alone & set(songs)
+    assert {songs[3], songs[60]} < found.keys()
+    assert not found.keys() & {songs[10], songs[20], songs[40], "never heard of"}
+    near = {t for t in found if t in songs} - {songs[3], songs[60]}
+    assert 0 < len(near) <= NEAR_THE_LAST
+    assert all(found[t].sources == ["earlier"] for t in (songs[3], songs[60], *near))
 
 
 def test_a_blocked_text_is_not_even_a_neighbour() -> None:
