@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 DEMO = Path(__file__).parent / "demo"
 
+ELLIPSES = 0.06
+"""One turn in fifty is then such that only the session explains it."""
+
 
 def simulate(
     out: Annotated[Path, typer.Argument(help="Folder for logs.parquet, truth.parquet and oracle.parquet.")],
@@ -24,6 +27,12 @@ def simulate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace logs that are there already.")] = False,
     recognitions: Annotated[Path, typer.Option(help="Recordings written by `python -m jobs.world.recordings`.")] = DEMO
     / "recognitions.parquet",
+    ellipses: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help='Share of fit successes after which a user leaves out what is plain ("play it again").'
+        ),
+    ] = ELLIPSES,
 ) -> None:
     """Simulate users of a voice assistant and write logs, truth and the readings of every text."""
     import numpy as np
@@ -37,7 +46,7 @@ def simulate(
     if (out / "logs.parquet").exists() and not overwrite:
         raise ValueError(f"{out / 'logs.parquet'} exists already; choose another folder, or --overwrite")
     out.mkdir(parents=True, exist_ok=True)
-    settings = Settings(users=users, days=days, fresh_day=days - days // 4)
+    settings = Settings(users=users, days=days, fresh_day=days - days // 4, ellipsis_rate=ellipses)
     catalogue = spoken_catalogue(np.random.default_rng(CATALOGUE_SEED))
     turns = play(catalogue, table, settings, np.random.default_rng(seed))
     _write(turns, catalogue, out)

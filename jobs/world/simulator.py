@@ -2,8 +2,9 @@
 
 Each user has sessions; a session is a few wishes; a wish is said, heard, read by the assistant and, if that failed,
 said again (in the same words, slower, in other words, with "no i said" before them) or given up, with or without a sign
-of annoyance. What succeeded may be followed by something in context (louder, next song) or by exploring (rock after
-jazz), which looks like a correction and is none. A few defects have other causes than misunderstanding.
+of annoyance. What succeeded may be followed by something in context (louder, next song), by words that only the session
+explains ("play it again"), or by exploring (rock after jazz), which looks like a correction and is none. A few defects
+have other causes than misunderstanding.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import pyarrow as pa
 
 from jobs.world.assistant import Reading, interpret, satisfies
 from jobs.world.dice import Dice, Weighted
+from jobs.world.ellipsis import leave_out
 from jobs.world.grammar import Request, make_request
 from jobs.world.hearing import Ear, Heard, Spoken, confidence_tables, recordings
 from jobs.world.people import FOLLOW_UPS, Offer, Person, make_offer, make_person, say, type_something, wish
@@ -35,16 +37,20 @@ class Settings:
         days: length of the log in days.
         fresh_day: day (0-based) from which new releases are asked for and held-back recordings are heard.
         other_defect_rate: share of understood turns that fail for other reasons, in [0, 1].
+        ellipsis_rate: share of requests that went well after which the user leaves out what the session makes plain,
+            where something can be left out, in [0, 1].
     """
 
     users: int = 400
     days: int = 28
     fresh_day: int = 21
     other_defect_rate: float = 0.022
+    ellipsis_rate: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.users < 1 or self.days < 1 or not 0 <= self.other_defect_rate <= 1:
-            raise ValueError(f"settings need users >= 1, days >= 1 and a rate in [0, 1], got {self}")
+        rates = (self.other_defect_rate, self.ellipsis_rate)
+        if self.users < 1 or self.days < 1 or not all(0 <= rate <= 1 for rate in rates):
+            raise ValueError(f"settings need users >= 1, days >= 1 and rates in [0, 1], got {self}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,16 +178,16 @@ class _Session:
             else:
                 self._pursue(wish(self.person, self.world.offer, self.dice, fresh=self.fresh))
 
-    def _pursue(self, request: Request) -> None:
-        """Ask for something until it works or patience ends, then perhaps for what follows from it."""
-        done = self._insist(request)
+    def _pursue(self, request: Request, text: str | None = None) -> None:
+        """Ask for something, first in these words, until it works or patience ends, then for what follows from it."""
+        done = self._insist(request, text)
         if done.satisfied and not done.defect:
             self._follow(done, request)
         else:
             self._finish(done, self.dice.lognormal(120.0, 0.9))
 
-    def _insist(self, request: Request) -> Turn:
-        text = say(self.person, request, self.world.offer, self.dice)
+    def _insist(self, request: Request, text: str | None) -> Turn:
+        text = text or say(self.person, request, self.world.offer, self.dice)
         turn = self._ask(text, request)
         attempt = 1
         while turn.defect and attempt < 5 and self.dice.chance(self.person.patience * 0.88 ** (attempt - 1)):
@@ -193,7 +199,10 @@ class _Session:
 
     def _again(self, text: str, request: Request, turn: Turn) -> tuple[str, bool, str]:
         """Next attempt: (text, slower?, words before it)."""
-        others = [other for other in self.world.offer.texts[request] if other != text]
+        texts = self.world.offer.texts[request]
+        if text not in texts and self.dice.chance(0.85):
+            return say(self.person, request, self.world.offer, self.dice), self.dice.chance(0.4), ""
+        others = [other for other in texts if other != text]
         if others and turn.cause == "misunderstood" and self.dice.chance(self.person.rewords):
             return self.dice.pick(others), self.dice.chance(0.4), ""
         prefix = self.dice.pick(("no i said ", "no ", "i said ")) if self.dice.chance(0.1) else ""
@@ -264,7 +273,14 @@ class _Session:
         self.now = end
 
     def _follow(self, turn: Turn, request: Request) -> None:
-        """After a success: explore, ask for something in context, or move on."""
+        """After a success: leave something out, explore, ask for something in context, or move on."""
+        rate = self.world.settings.ellipsis_rate
+        if rate and self.dice.chance(rate):
+            elliptical = leave_out(request, self.person, self.world.offer, self.dice)
+            if elliptical is not None:
+                self._aside(turn, request)
+                self._pursue(elliptical[1], elliptical[0])
+                return
         explores = request.intent in ("play_genre", "play_artist", "play_mood", "play_song")
         if explores and self.dice.chance(0.12):
             self._finish(turn, 12.0 + self.dice.lognormal(25.0, 0.7))
@@ -277,6 +293,14 @@ class _Session:
             self._pursue(request)
         else:
             self._finish(turn, self.dice.lognormal(170.0, 1.0))
+
+    def _aside(self, turn: Turn, request: Request) -> None:
+        """What passes before something is left out; at times a small request comes between."""
+        self._finish(turn, self.dice.lognormal(35.0, 0.6))
+        if self.dice.chance(0.3):
+            small = self._in_context() if request.intent in _PLAYERS else self.world.offer.by_intent["time"][0]
+            aside = self._ask(say(self.person, small, self.world.offer, self.dice), small)
+            self._finish(aside, 4.0 + self.dice.lognormal(12.0, 0.8))
 
     def _another(self, request: Request) -> Request:
         """Something else of the same kind: exploring, no correction."""

@@ -2,12 +2,12 @@
 
     python -m jobs.world.speak OUT.jsonl [--texts FILE...] [--voices slt rms awb] [--shard K/N] [--seed 0]
 
-FILEs hold one text a line, or are parquet with a column `text` or `spoken`. Without `--texts` the demo's spoken
-catalogue is spoken: every text once by each voice, and a third of the texts once more by one voice at another pace and
-noise (take 1), so that a simulated future can hold recordings never heard before. Needs the Debian package `flite`.
-About .4 s of one core per recording; resumable: rows already in OUT.jsonl are kept. One JSON line per recording: text,
-voice, take, stretch, snr_db, recognised, confidence (0-1), nbest (up to 6 distinct texts, best first). The model is
-pocketsphinx's own English one.
+FILEs hold one text a line, or are parquet with a column `text` or `spoken`. Without `--texts` all that the demo's users
+speak is spoken, its catalogue and what leaves out what the session makes plain: every text once by each voice, and a
+third of the texts once more by one voice at another pace and noise (take 1), so that a simulated future can hold
+recordings never heard before. Needs the Debian package `flite`. About .4 s of one core per recording; resumable: rows
+already in OUT.jsonl are kept. One JSON line per recording: text, voice, take, stretch, snr_db, recognised, confidence
+(0-1), nbest (up to 6 distinct texts, best first). The model is pocketsphinx's own English one.
 """
 
 import argparse
@@ -134,10 +134,11 @@ def run(recordings: Iterable[Recording], out: Path) -> None:
 
 
 def catalogue_texts() -> list[str]:
-    """Texts of the demo's spoken catalogue in a shuffled order, so that a part of the job is a fair sample."""
+    """Every text that the demo's users speak in a shuffled order, so that a part of the job is a fair sample."""
+    from jobs.world.ellipsis import elliptical_texts
     from jobs.world.grammar import spoken_catalogue
 
-    texts = list(spoken_catalogue(np.random.default_rng(CATALOGUE_SEED)))
+    texts = [*spoken_catalogue(np.random.default_rng(CATALOGUE_SEED)), *elliptical_texts()]
     order = np.random.default_rng(CATALOGUE_SEED).permutation(len(texts))
     return [texts[row] for row in order]
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from rapidfuzz import fuzz, process
 
+from jobs.world.ellipsis import elliptical_texts
 from jobs.world.tables import slots_of
 
 Wish = tuple[str, frozenset[tuple[str, str]]]
@@ -71,6 +72,7 @@ def _counts(log: Log) -> dict[str, float]:
     rows = log.history + log.future
     bad = [row for row in rows if row["defect"]]
     causes = Counter(row["cause"] for row in bad)
+    elliptical = set(elliptical_texts())
     meant: dict[str, set[Wish]] = defaultdict(set)
     for row in rows:
         meant[row["utterance"]].add(row["wish"])
@@ -83,6 +85,7 @@ def _counts(log: Log) -> dict[str, float]:
         "defect rate": len(bad) / len(rows),
         "misheard texts": len({row["utterance"] for row in bad if row["cause"] == "misunderstood"}),
         "texts that stood for different wishes": sum(len(wishes) > 1 for wishes in meant.values()),
+        "turns that only the session explains, share": _share([row["intended"] in elliptical for row in rows]),
         "defects of other cause, share": causes["other"] / max(len(bad), 1),
         "defects that were not understood (no_match), share": _share([row["status"] == "no_match" for row in bad]),
         "defects with status ok, share": _share([row["status"] == "ok" for row in bad]),

@@ -158,7 +158,7 @@ def stopped() -> Iterator[None]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("stopped")
 def test_one_command_runs_the_whole_loop_on_simulated_logs(tmp_path: Path) -> None:
-    simulate.simulate(tmp_path, 120, 28, 7, False, simulate.DEMO / "recognitions.parquet")
+    simulate.simulate(tmp_path, users=120, seed=7)
     measure(voicelogs=tmp_path, min_users=3, work=tmp_path / "work", json=tmp_path / "q.json")
     report = json.loads((tmp_path / "q.json").read_text())["voicelogs"]
     assert report["min_users"] == 3

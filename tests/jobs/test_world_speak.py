@@ -1,5 +1,6 @@
 """The speech job: its plan is fixed by the seed, whatever was spoken before, and its rows become one table."""
 
+import json
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -9,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.world.recordings import gather
+from jobs.world.recordings import gather, read
 from jobs.world.speak import SECOND_TAKE_SHARE, VOICES, catalogue_texts, plan, speak, texts_of
+from jobs.world.tables import write
 
 
 def test_every_text_is_spoken_once_by_each_voice_and_some_once_more() -> None:
@@ -55,3 +57,11 @@ def test_speech_is_16_khz_samples_and_the_same_each_time(tmp_path: Path) -> None
     assert first.dtype == np.int16
     assert len(first) > 8000
     assert (first == second).all()
+
+
+def test_a_table_made_before_is_read_as_its_lines_were(tmp_path: Path) -> None:
+    line = {"text": "a", "voice": "slt", "take": 0, "stretch": 1.25, "snr_db": 30.5, "confidence": 0.125}
+    lines = [{**line, "recognised": "b", "nbest": ["b", "c"]}]
+    (tmp_path / "a.jsonl").write_text(json.dumps(lines[0]) + "\n")
+    write(gather(lines), tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet") == read(tmp_path / "a.jsonl") == lines
