@@ -24,6 +24,14 @@ def _words(text: str) -> frozenset[str]:
 
 
 _NUMBERS = _words(f"{WORDS} million half quarter")
+_POINTING = "this that other another which same next last previous wrong right new old".replace(" ", "|")
+_COUNTED = f"{WORDS} am pm o'clock percent".replace(" ", "|")
+_THAT_ONE = re.compile(rf"\b(?:{_POINTING}) one\b(?! (?:{_COUNTED})\b)")
+"""Where "one" stands for a thing and is no number."""
+
+_OBJECTION = re.compile(r"^(?:no )+(?=(?:i|the|that|this|wait|sorry|actually) )")
+"""A "no" to what was done before: "no i said lights off" asks for the lights to be off, unlike "no lights"."""
+
 _NEGATIONS = _words("no not never none without don't doesn't didn't won't can't cannot isn't")
 
 
@@ -119,10 +127,10 @@ def _parts(intent: str) -> tuple[str, ...]:
 # the same texts in force are candidates again and again
 @lru_cache(maxsize=REMEMBERED)
 def _counts(text: str, words: frozenset[str]) -> dict[str, int]:
-    return dict(Counter(word for word in _WORD.findall(text.lower()) if word in words))
+    return dict(Counter(word for word in _WORD.findall(_OBJECTION.sub("", text.lower())) if word in words))
 
 
 @lru_cache(maxsize=REMEMBERED)
 def _numbers(text: str) -> dict[str, int]:
-    words = _WORD.findall(said(text.lower()))
+    words = _WORD.findall(_THAT_ONE.sub("", said(text.lower())))
     return dict(Counter(w for w in words if w in _NUMBERS or any(c.isdigit() for c in w)))

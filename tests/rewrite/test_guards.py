@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from rewrite.guards import OPEN, Guards
+from rewrite.guards import OPEN, Guards, changes_number
 from rewrite.turn import Reading
 
 LIGHTS = Reading("iot", "lights_off")
@@ -24,9 +24,29 @@ def test_a_number_that_was_not_heard_may_be_added() -> None:
     assert GUARDS.barrier("set a timer for fine minutes", LIGHTS, "set a timer for five minutes", LIGHTS) == OPEN
 
 
+@pytest.mark.parametrize("said", ["and the other one", "not that one", "skip this one please"])
+def test_one_that_stands_for_a_thing_is_no_number(said: str) -> None:
+    assert not changes_number(said, "turn on the hall lights")
+
+
+@pytest.mark.parametrize("said", ["volume one", "the next one hundred", "that one pm alarm", "the other one two three"])
+def test_one_that_counts_is_a_number(said: str) -> None:
+    assert changes_number(said, "turn on the hall lights")
+
+
 def test_a_negation_put_in_or_taken_out_needs_overwhelming_evidence() -> None:
     assert GUARDS.barrier("turn it off", LIGHTS, "don't turn it off", LIGHTS).reason == "negation"
     assert GUARDS.barrier("do not call", LIGHTS, "do call", LIGHTS).reason == "negation"
+
+
+@pytest.mark.parametrize("said", ["no i said turn it off", "no the other one", "no no that is wrong"])
+def test_a_no_to_what_was_done_before_is_no_negation(said: str) -> None:
+    assert GUARDS.barrier(said, LIGHTS, "turn it off", LIGHTS) == OPEN
+
+
+@pytest.mark.parametrize("said", ["no lights", "no not the lights", "i said no lights"])
+def test_a_no_to_a_thing_is_one(said: str) -> None:
+    assert GUARDS.barrier(said, LIGHTS, "lights", LIGHTS).reason == "negation"
 
 
 def test_another_contact_needs_overwhelming_evidence() -> None:
