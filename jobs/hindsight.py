@@ -46,4 +46,5 @@ def with_evidence_of(then: Scorer, bundle: Path) -> Rewriter:
     generator, knowledge = other.scorer.generator, then.knowledge
     trie = build_trie(generator, knowledge.texts) if generator is not None else None
     rates = other.decider.intent_defect_rates
-    return Rewriter(Scorer(knowledge, generator, trie, then.intents, rates, ngrams=then.ngrams), other.decider)
+    scorer = Scorer(knowledge, generator, trie, then.intents, rates, ngrams=then.ngrams, ties=then.ties)
+    return Rewriter(scorer, other.decider)

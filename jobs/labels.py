@@ -5,7 +5,7 @@ Only history is read here: outcomes of the held-back turns and the turns after t
 
 import math
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
@@ -13,20 +13,15 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from rapidfuzz import fuzz
 
+from jobs.acted import acted_on, as_said
+from jobs.follow_ups import FollowUps
+from jobs.ties import fit_ties_of
 from jobs.turns import turns_of
 from rewrite.judged import Judged, Want
 from rewrite.spaces import Knowledge
 from rewrite.text import normalise
 from rewrite.turn import Reading, Turn
-
-FOLLOW_UPS = 3
-FOLLOW_UP_GAP_S = 60.0
-LEAST_RATIO = 40.0
-"""A follow-up tells what a failed turn wanted if it succeeded, within three turns and a minute of each other, and
-resembles it.
-"""
 
 
 def judged_turns(turns: pa.Table, since: datetime, knowledge: Knowledge) -> list[Judged]:
@@ -34,43 +29,28 @@ def judged_turns(turns: pa.Table, since: datetime, knowledge: Knowledge) -> list
 
     A turn fails if its defect probability is over a half. What a good turn wanted is what it got. What a failing one
     wanted is what its user then succeeded with, else what others did who had said the same; follow-ups unlike it
-    count where mining found that they belong to it. A turn that was rewritten tells nothing of the text as it was
-    said if it failed; see `_cured` for the others.
+    count where mining found that they belong to it. What leans on the session ("play it again") wanted a follow-up
+    that is tied to it; what others wanted by the same words tells nothing. A turn that was rewritten tells nothing of
+    the text as it was said if it failed; see `_cured` for the others.
 
     Args:
         knowledge: the whole history's: only its mined pairs are looked at.
     """
     ordered = turns.sort_by([("user_id", "ascending"), ("timestamp", "ascending"), ("interaction_id", "ascending")])
     probability = ordered["defect_probability"].to_pylist()
-    acted, shown = _acted_on(ordered)
+    acted, shown = acted_on(ordered)
     inside = pc.greater_equal(ordered["timestamp"], pa.scalar(since, ordered["timestamp"].type)).to_pylist()
     logged = turns_of(ordered)
     fails = [p > 0.5 for p in probability]
     rows = [row for row in range(len(logged)) if inside[row] and not shown[row]]
-    trusted = {(source, pair.target) for source, pairs in knowledge.look_up.items() for pair in pairs}
-    wants = {row: _want(logged, acted, fails, row, trusted) if fails[row] else _own(logged[row]) for row in rows}
-    mined = _mined(knowledge)
-    shared = mined | _shared({row: want for row, want in wants.items() if fails[row] and want is not None}, logged)
-    found = [
-        Judged(logged[row], probability[row], wants[row] or shared.get(normalise(logged[row].utterance)))
-        for row in rows
-    ]
+    follow_ups = FollowUps(logged, acted, fails, knowledge, fit_ties_of(logged, acted, shown, fails, seed=0))
+    wants = {row: follow_ups.want(row) if fails[row] else _own(logged[row]) for row in rows}
+    of_text = [row for row in rows if fails[row] and not follow_ups.leans(row)]
+    shared = _mined(knowledge) | _shared(wants, of_text, logged)
+    wants |= {row: shared.get(normalise(logged[row].utterance)) for row in of_text if wants[row] is None}
+    found = [Judged(logged[row], probability[row], wants[row]) for row in rows]
     cured = [row for row in range(len(logged)) if inside[row] and shown[row] and not fails[row]]
     return found + _cured(logged, acted, shown, probability, cured)
-
-
-def _acted_on(turns: pa.Table) -> tuple[list[str], list[bool]]:
-    """The text that the assistant acted on in each turn, and whether that was a rewrite."""
-    if "effective_text" not in turns.column_names:
-        said = [normalise(text or "") for text in turns["utterance"].to_pylist()]
-        return said, [False] * len(said)
-    said, acted = turns["text"].to_pylist(), turns["effective_text"].to_pylist()
-    return [a or "" for a in acted], [a != s for a, s in zip(acted, said, strict=True)]
-
-
-def as_said(turns: pa.Table) -> pa.Table:
-    """The turns that were not rewritten: what became of the others says nothing about the text that was said."""
-    return turns.filter(pa.array([not shown for shown in _acted_on(turns)[1]]))
 
 
 def _cured(
@@ -120,11 +100,13 @@ def read_as_said(logged: Sequence[Turn], shown: Sequence[bool]) -> list[Turn]:
     return found
 
 
-def _shared(wants: dict[int, Want], logged: Sequence[Turn]) -> dict[str, Want]:
+def _shared(wants: Mapping[int, Want | None], rows: Sequence[int], logged: Sequence[Turn]) -> dict[str, Want]:
     """What a failing text mostly turned out to mean to those who said it again: for those who gave up on it."""
     found: dict[str, Counter[Want]] = {}
-    for row, want in wants.items():
-        found.setdefault(normalise(logged[row].utterance), Counter())[want] += 1
+    for row in rows:
+        want = wants[row]
+        if want is not None:
+            found.setdefault(normalise(logged[row].utterance), Counter())[want] += 1
     return {text: min(counts, key=lambda w: (-counts[w], w.text)) for text, counts in found.items()}
 
 
@@ -140,22 +122,6 @@ def _mined(knowledge: Knowledge) -> dict[str, Want]:
 
 def _own(turn: Turn) -> Want:
     return Want(normalise(turn.utterance), turn.reading)
-
-
-def _want(
-    logged: Sequence[Turn], acted: Sequence[str], fails: Sequence[bool], row: int, trusted: Set[tuple[str, str]]
-) -> Want | None:
-    """The first follow-up that succeeded and resembles the failed turn, or that mining found to belong to it."""
-    text = normalise(logged[row].utterance)
-    for later in range(row + 1, min(row + 1 + FOLLOW_UPS, len(logged))):
-        turn = logged[later]
-        if turn.user_id != logged[row].user_id or turn.gap_s is None or turn.gap_s > FOLLOW_UP_GAP_S:
-            return None
-        found = acted[later]
-        alike = fuzz.ratio(text, found) > LEAST_RATIO or (text, found) in trusted
-        if not fails[later] and found != text and alike:
-            return Want(found, turn.reading)
-    return None
 
 
 def intent_defect_rates(judged_before: pa.Table, least: int = 30) -> dict[str, float]:

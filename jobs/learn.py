@@ -19,9 +19,9 @@ from rewrite.guards import Guards
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from rewrite.classifier import Classifier
     from rewrite.fitting import Fit
     from rewrite.generator import Generator
-    from rewrite.intents import IntentModel
     from rewrite.rewriter import Scorer
     from rewrite.spaces import Knowledge
     from rewrite.training import TrainingConfig
@@ -88,6 +88,7 @@ def run(mined: Path, out: Path, config: LearnConfig, say: Callable[[str], None] 
     import structlog
     import torch
 
+    from jobs.ties import fit_ties
     from rewrite.bundle import pack
     from rewrite.spaces import Knowledge, write_knowledge
 
@@ -114,16 +115,20 @@ def run(mined: Path, out: Path, config: LearnConfig, say: Callable[[str], None] 
     scorer = scorer_then(history, generator, config.seed)
     say(f"fitting the decision on the turns held back since {history.since:%Y-%m-%d}")
     fitted = fit_decision(history, knowledge, scorer, config)
-    # as the evidence does, what the bundle knows of intents goes up to the last day
-    known_intents = _intents(history.turns, history.tables, config.seed)
+    # as the evidence does, what the bundle knows of texts goes up to the last day
+    of_texts = {
+        "intents": _intents(history.turns, history.tables, config.seed),
+        "ties": fit_ties(history.turns, config.seed),
+    }
     log.info("fitted on held-back history, out of fold", **{k: round(v, 4) for k, v in fitted.figures.items()})
 
     def write(folder: Path) -> None:
         write_knowledge(history.tables, folder)
         fitted.decider.save(folder / "decision")
         scorer.ngrams.save(folder / "decision")
-        if known_intents is not None:
-            known_intents.save(folder / "decision")
+        for name, model in of_texts.items():
+            if model is not None:
+                model.save(folder / "decision", name)
         if generator is not None:
             generator.save(folder / "model")
             build_trie(generator, knowledge.texts).save(folder / "global" / "trie")
@@ -185,6 +190,7 @@ class History:
 def scorer_then(history: History, generator: "Generator | None", seed: int) -> "Scorer":
     """What was known when the held-back days began."""
     from jobs.labels import intent_defect_rates
+    from jobs.ties import fit_ties
     from rewrite.ngram_weights import NgramWeights
     from rewrite.numerals import said
     from rewrite.rewriter import Scorer
@@ -194,7 +200,8 @@ def scorer_then(history: History, generator: "Generator | None", seed: int) -> "
     knowledge = Knowledge.from_tables(past)
     trie = build_trie(generator, knowledge.texts) if generator is not None and knowledge.texts else None
     ngrams = NgramWeights.fit(map(said, knowledge.texts)).rounded
-    return Scorer(knowledge, generator, trie, _intents(before, past, seed), intent_defect_rates(before), ngrams=ngrams)
+    intents, ties = _intents(before, past, seed), fit_ties(before, seed)
+    return Scorer(knowledge, generator, trie, intents, intent_defect_rates(before), ngrams=ngrams, ties=ties)
 
 
 def read_manifest(mined: Path) -> dict[str, Any]:
@@ -351,14 +358,14 @@ def _training(config: LearnConfig) -> "TrainingConfig":
     return TrainingConfig(steps=config.steps, seed=config.seed, learning_rate=1e-3, light_share=0.05)
 
 
-def _intents(turns: "pa.Table", tables: Mapping[str, "pa.Table"], seed: int) -> "IntentModel | None":
+def _intents(turns: "pa.Table", tables: Mapping[str, "pa.Table"], seed: int) -> "Classifier | None":
     """What texts mean: those that succeeded as they were read, failed ones as what came after them."""
     from jobs.labels import meanings
     from jobs.sequels import sequels
-    from rewrite.intents import IntentModel
+    from rewrite.classifier import Classifier
 
     texts, intents, weights = meanings(turns, tables["reformulations"], sequels(turns, least_users=1))
-    model = IntentModel.fit(texts, intents, weights, seed)
+    model = Classifier.fit(texts, intents, weights, seed)
     return None if model is None else model.rounded
 
 

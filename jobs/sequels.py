@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.labels import as_said
+from jobs.acted import as_said
 from rewrite.sequels import SCHEMA
 from rewrite.turn import Reading
 

@@ -121,9 +121,9 @@ def load(folder: Path) -> "Rewriter":
         BundleError: as `verify`.
     """
     manifest = verify(folder)
+    from rewrite.classifier import Classifier
     from rewrite.decision import Decider
     from rewrite.generator import Generator
-    from rewrite.intents import IntentModel
     from rewrite.ngram_weights import NgramWeights
     from rewrite.rewriter import Rewriter, Scorer
     from rewrite.spaces import Knowledge
@@ -132,9 +132,10 @@ def load(folder: Path) -> "Rewriter":
     decider = Decider.load(folder / "decision")
     generator = Generator.load(folder / "model") if (folder / "model").exists() else None
     trie = TokenTrie.load(folder / "global" / "trie") if generator is not None else None
-    intents = IntentModel.load(folder / "decision")
+    intents, ties = (Classifier.load(folder / "decision", name) for name in ("intents", "ties"))
     ngrams = NgramWeights.load(folder / "decision")
-    scorer = Scorer(Knowledge.load(folder), generator, trie, intents, decider.intent_defect_rates, ngrams=ngrams)
+    rates = decider.intent_defect_rates
+    scorer = Scorer(Knowledge.load(folder), generator, trie, intents, rates, ngrams=ngrams, ties=ties)
     return Rewriter(scorer, decider, manifest["id"])
 
 

@@ -1,6 +1,5 @@
-"""Which intent a garbled query may have had: a linear model over hashed character n-grams.
-
-The NLU read the query as it was heard; this model is told, by mined pairs, what such texts turned out to mean.
+"""Classes of texts, garbled ones too, by a linear model over hashed character n-grams: which intent a query may have
+had, how it may continue its session.
 """
 
 import warnings
@@ -18,68 +17,73 @@ from rewrite.ngrams import grams
 _FEATURES = 2**15
 
 
-class IntentModel:
-    """log P(intent | text) for the intents it knows.
+class Classifier:
+    """log P(class | text) for the classes it knows.
 
     Attributes:
-        intents: sorted names, C of them. weights: float32, shape (features, C). bias: float32, shape (C,).
+        classes: sorted names, C of them. weights: float32, shape (features, C). bias: float32, shape (C,).
     """
 
-    def __init__(self, intents: Sequence[str], weights: np.ndarray, bias: np.ndarray) -> None:
-        self.intents = list(intents)
+    def __init__(self, classes: Sequence[str], weights: np.ndarray, bias: np.ndarray) -> None:
+        self.classes = list(classes)
         self.weights = weights
         self.bias = bias
-        self._row = {intent: row for row, intent in enumerate(self.intents)}
 
     @classmethod
     def fit(
-        cls, texts: Sequence[str], intents: Sequence[str], weights: Sequence[float], seed: int
-    ) -> "IntentModel | None":
-        """Fit on labelled texts; None where there are fewer than two intents to tell apart."""
+        cls, texts: Sequence[str], classes: Sequence[str], weights: Sequence[float], seed: int, penalty: float = 3e-6
+    ) -> "Classifier | None":
+        """Fit on labelled texts; None where there are fewer than two classes to tell apart.
+
+        Args:
+            penalty: on the squared weights; the greater, the less is learned of single texts.
+        """
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import SGDClassifier
 
-        if len(set(intents)) < 2:
+        if len(set(classes)) < 2:
             return None
-        model = SGDClassifier(loss="log_loss", alpha=3e-6, max_iter=30, tol=1e-3, n_iter_no_change=3, random_state=seed)
+        model = SGDClassifier(
+            loss="log_loss", alpha=penalty, max_iter=30, tol=1e-3, n_iter_no_change=3, random_state=seed
+        )
         with warnings.catch_warnings():
             # thirty passes are enough whether or not the loss still falls a little
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(_hashed(texts), list(intents), sample_weight=np.asarray(weights))
+            model.fit(_hashed(texts), list(classes), sample_weight=np.asarray(weights))
         coefficients = model.coef_ if len(model.classes_) > 2 else np.vstack([-model.coef_, model.coef_])
         bias = model.intercept_ if len(model.classes_) > 2 else np.array([-model.intercept_[0], model.intercept_[0]])
         return cls(model.classes_.tolist(), coefficients.T.astype(np.float32), bias.astype(np.float32))
 
     def log_probs(self, text: str) -> dict[str, float]:
-        """log P(intent | text) by intent, nats: softmax over the one-against-rest scores."""
+        """log P(class | text) by class, nats: softmax over the one-against-rest scores."""
         rows, heard = _hashed_one(text)
         # only the rows in use: a product with the whole would first turn all weights into doubles
         scores = heard @ self.weights[rows].astype(np.float64) + self.bias
         scores -= scores.max()
         scores -= np.log(np.exp(scores).sum())
-        return dict(zip(self.intents, scores.tolist(), strict=True))
+        return dict(zip(self.classes, scores.tolist(), strict=True))
 
-    def save(self, folder: Path) -> None:
-        """Write intents.safetensors (half precision) and intents.txt."""
+    def save(self, folder: Path, name: str) -> None:
+        """Write NAME.safetensors (half precision) and NAME.txt."""
         folder.mkdir(parents=True, exist_ok=True)
         # safetensors writes memory as it lies, whatever its strides say
         weights = np.ascontiguousarray(self.weights, dtype=np.float16)
-        save_file({"weights": weights, "bias": np.ascontiguousarray(self.bias)}, str(folder / "intents.safetensors"))
-        (folder / "intents.txt").write_text("\n".join(self.intents) + "\n")
+        save_file({"weights": weights, "bias": np.ascontiguousarray(self.bias)}, str(folder / f"{name}.safetensors"))
+        (folder / f"{name}.txt").write_text("\n".join(self.classes) + "\n")
 
     @classmethod
-    def load(cls, folder: Path) -> "IntentModel | None":
+    def load(cls, folder: Path, name: str) -> "Classifier | None":
         """Read what `save` wrote; None where nothing is there."""
-        if not (folder / "intents.txt").exists():
+        if not (folder / f"{name}.txt").exists():
             return None
-        tensors = load_file(str(folder / "intents.safetensors"))
-        names = (folder / "intents.txt").read_text().split("\n")[:-1]
-        return cls(names, tensors["weights"].astype(np.float32), tensors["bias"])
+        tensors = load_file(str(folder / f"{name}.safetensors"))
+        classes = (folder / f"{name}.txt").read_text().split("\n")[:-1]
+        return cls(classes, tensors["weights"].astype(np.float32), tensors["bias"])
 
     @cached_property
-    def rounded(self) -> "IntentModel":
+    def rounded(self) -> "Classifier":
         """The model as it is after `save` and `load`: what decisions must be fitted with."""
-        return IntentModel(self.intents, self.weights.astype(np.float16).astype(np.float32), self.bias)
+        return Classifier(self.classes, self.weights.astype(np.float16).astype(np.float32), self.bias)
 
 
 @lru_cache(maxsize=20_000)

@@ -4,6 +4,7 @@ Missing values are NaN, which the trees treat as such. No feature draws on an ou
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from rewrite.ngram_weights import NgramWeights
 from rewrite.numerals import said
 from rewrite.propose import EARLIER, Proposal
 from rewrite.spaces import Knowledge, Own
+from rewrite.ties import TIES, Said, slots_kept, tie
 from rewrite.turn import Reading, Turn
 
 NAN = math.nan
@@ -78,6 +80,10 @@ CHEAP_FEATURES = (
     "previous_ratio",
     "earlier_ratio",
     "earlier_words",
+    "tie",
+    "tie_log_prob",
+    "ties_alike",
+    "slots_kept",
     "nbest_ratio",
 )
 """Known of every candidate without the generator."""
@@ -174,12 +180,14 @@ def cheap_features(
     ngrams: NgramWeights,
     p_fail: float,
     intent_log_probs: Mapping[str, float],
+    tie_log_probs: Mapping[str, float],
 ) -> np.ndarray:
     """CHEAP_FEATURES of all candidates of one turn.
 
     Args:
         p_fail: probability that the turn fails if left alone.
-        intent_log_probs: log P(intent | query), nats; empty without an intent model.
+        intent_log_probs: log P(intent | query), nats; empty without a model of intents.
+        tie_log_probs: log P(tie to the session | query), nats; empty without a model of ties.
 
     Returns:
         float64, shape (N, len(CHEAP_FEATURES)).
@@ -193,8 +201,9 @@ def cheap_features(
     alike = _alike(proposals, ratios, knowledge)
     earlier, nbest = [said(text) for text in turn.turns[-EARLIER:]], [said(text) for text in turn.asr_nbest]
     heard_words, earlier_words = set(heard.split()), {word for text in earlier for word in text.split()}
+    tied = _tied(proposals, _in_force(turn.turns[-EARLIER:], knowledge, own), tie_log_probs)
     rows = []
-    for proposal, as_said in zip(proposals, texts, strict=True):
+    for row, (proposal, as_said) in enumerate(zip(proposals, texts, strict=True)):
         text = proposal.text
         known, mine, pair = knowledge.known.get(text), own.texts.get(text), proposal.pair
         intent = intent_log_probs.get(proposal.reading.intent or "", NAN)
@@ -217,6 +226,7 @@ def cheap_features(
                 *knowledge.sequels.evidence(query, proposal.reading),
                 *alike[proposal.reading],
                 *_continuity(as_said, earlier, heard_words, earlier_words),
+                *tied[row],
                 max((fuzz.ratio(other, as_said) for other in nbest), default=NAN),
             ]
         )
@@ -267,6 +277,29 @@ def _continuity(
     ratios = [float(fuzz.ratio(text, other)) for other in earlier]
     missing = set(text.split()) - heard
     return (ratios[-1], max(ratios), len(missing & earlier_words) / len(missing) if missing else NAN)
+
+
+def _in_force(texts: Sequence[str], knowledge: Knowledge, own: Own) -> list[Said]:
+    """Those of the texts that are in force for this user, and how they are read."""
+    found = (own.texts.get(text) or knowledge.known.get(text) for text in texts)
+    return [(known.text, known.reading) for known in found if known is not None]
+
+
+def _tied(
+    proposals: Sequence[Proposal], earlier: Sequence[Said], log_probs: Mapping[str, float]
+) -> list[tuple[float, float, float, float]]:
+    """Of each candidate: its tie to what was said before, from 0 for none to 3 for the same again; how likely that tie
+    is after this query, nats; how many candidates are tied so; the share of slots kept. NaN where nothing said before
+    is in force.
+    """
+    if not earlier:
+        return [(NAN, NAN, NAN, NAN)] * len(proposals)
+    ties = [tie((proposal.text, proposal.reading), earlier) for proposal in proposals]
+    counts = Counter(ties)
+    return [
+        (TIES.index(tied), log_probs.get(tied, NAN), counts[tied], slots_kept(proposal.reading, earlier))
+        for tied, proposal in zip(ties, proposals, strict=True)
+    ]
 
 
 def _number(value: float | None) -> float:

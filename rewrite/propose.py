@@ -2,19 +2,20 @@
 the session, and trie search.
 
 Every proposal is a text in force: a member of the global space or one of the user's own texts. A text equal to the
-query is
-no rewrite and is never proposed.
+query is no rewrite and is never proposed.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 
 from rapidfuzz import fuzz, process
 
 from rewrite.neighbours import Neighbours, by_ratio
 from rewrite.numerals import said
-from rewrite.spaces import Knowledge, Own, Pair
+from rewrite.spaces import Knowledge, KnownText, Own, OwnText, Pair
+from rewrite.ties import values
 from rewrite.turn import Reading
 
 SCANNED_GLOBAL = 120
@@ -36,6 +37,14 @@ turned out to be and the texts nearest to it, as the turn may be a second try ("
 
 NEAR_THE_LAST = 5
 
+OF_A_KIND = 5
+"""Texts of each space that are proposed for an earlier turn because they have its intent ("and in the kitchen"), or
+because they take up something of it ("something by them").
+"""
+
+COMMONEST = 500
+"""Texts of an intent that are looked through for them, those with most users first."""
+
 
 @dataclass
 class Proposal:
@@ -53,6 +62,33 @@ class Proposal:
     own_pair_count: int = 0
 
 
+class _Kin:
+    """Texts in force by intent and by slot value, the commonest first."""
+
+    def __init__(self, texts: Iterable[KnownText | OwnText]) -> None:
+        self._by_intent: dict[str, list[str]] = {}
+        self._by_value: dict[str, list[KnownText | OwnText]] = {}
+        for known in sorted(texts, key=lambda known: (-_users(known), known.text)):
+            if known.reading.intent is not None:
+                self._by_intent.setdefault(known.reading.intent, []).append(known.text)
+            for value in values(known.reading):
+                self._by_value.setdefault(value, []).append(known)
+
+    def of(self, reading: Reading, query: str) -> list[str]:
+        """OF_A_KIND texts with the intent of `reading`, the nearest to the query, and as many that have a value of it
+        with another intent.
+        """
+        same = {text: said(text) for text in self._by_intent.get(reading.intent or "", [])[:COMMONEST]}
+        near = process.extract(said(query), same, scorer=fuzz.ratio, limit=OF_A_KIND)
+        sharing = (known for value in sorted(values(reading)) for known in self._by_value.get(value, []))
+        others = (known.text for known in sharing if known.reading.intent != reading.intent)
+        return [text for _, _, text in near] + list(islice(others, OF_A_KIND))
+
+
+def _users(known: KnownText | OwnText) -> int:
+    return known.users if isinstance(known, KnownText) else known.count
+
+
 class Proposer:
     """Collects candidates from one state of knowledge; texts in `blocked` are never proposed."""
 
@@ -65,6 +101,7 @@ class Proposer:
             t: numbers.setdefault(known.reading, len(numbers)) if known.reading.intent is not None else None
             for t, known in knowledge.known.items()
         }
+        self._kin = _Kin(t for t in knowledge.known.values() if t.text not in self._blocked)
         self._global = Neighbours(t for t in knowledge.texts if t not in self._blocked)
         self._near = lru_cache(REMEMBERED)(self._scan)
 
@@ -110,19 +147,23 @@ class Proposer:
             self._add(found, query, own, pair.target, "own_lookup", own_pair_count=pair.count)
         for text, _, source in neighbours:
             self._add(found, query, own, text, source)
-        for text in self._earlier(turns):
+        for text in self._earlier(query, own, turns):
             self._add(found, query, own, text, "earlier")
         for text in searched:
             self._add(found, query, own, text, "search")
         return list(found.values())
 
-    def _earlier(self, turns: Sequence[str]) -> list[str]:
-        found = list(turns[: -EARLIER - 1 : -1])
+    def _earlier(self, query: str, own: Own, turns: Sequence[str]) -> list[str]:
+        said_before = turns[: -EARLIER - 1 : -1]
+        found = list(said_before)
         if found:
             last = found[0]
             found += [pair.target for pair in self.knowledge.look_up.get(last, [])]
             found += [text for text, _ in self._near(last)[:NEAR_THE_LAST]]
-        return found
+        in_force = (own.texts.get(text) or self.knowledge.known.get(text) for text in said_before)
+        readings = dict.fromkeys(known.reading for known in in_force if known is not None)
+        kins = (_Kin(own.texts.values()), self._kin) if readings else ()
+        return found + [text for reading in readings for kin in kins for text in kin.of(reading, query)]
 
     def _add(
         self,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rewrite.cascade import ALWAYS
+from rewrite.classifier import Classifier
 from rewrite.decision import SPACES, Candidate, Decider, Decision, Space, choose, expected_gain
 from rewrite.features import (
     CANDIDATE_FEATURES,
@@ -19,7 +20,6 @@ from rewrite.features import (
     turn_features,
 )
 from rewrite.generator import Encoded, Generator
-from rewrite.intents import IntentModel
 from rewrite.ngram_weights import NgramWeights
 from rewrite.numerals import said
 from rewrite.propose import Proposal, Proposer
@@ -65,15 +65,16 @@ class Scorer:
         knowledge: Knowledge,
         generator: Generator | None,
         trie: TokenTrie | None,
-        intents: IntentModel | None,
+        intents: Classifier | None,
         intent_defect_rates: Mapping[str, float],
         blocked: Sequence[str] = (),
         ngrams: NgramWeights | None = None,
+        ties: Classifier | None = None,
     ) -> None:
         self.knowledge = knowledge
         self.generator = generator
         self.trie = trie
-        self.intents = intents
+        self.intents, self.ties = intents, ties
         self.intent_defect_rates = dict(intent_defect_rates)
         self._proposer = Proposer(knowledge, blocked)
         self.ngrams = ngrams if ngrams is not None else NgramWeights.fit(map(said, knowledge.texts))
@@ -105,9 +106,9 @@ class Scorer:
     def describe(self, considered: Considered, p_fail: float) -> None:
         """CHEAP_FEATURES of the proposals that are there."""
         c = considered
-        log_probs = self.intents.log_probs(c.query) if self.intents is not None else {}
+        intents, ties = (of.log_probs(c.query) if of is not None else {} for of in (self.intents, self.ties))
         c.features = cheap_features(
-            c.turn, c.query, c.proposals, self.knowledge, c.own, self._words, self.ngrams, p_fail, log_probs
+            c.turn, c.query, c.proposals, self.knowledge, c.own, self._words, self.ngrams, p_fail, intents, ties
         )
 
     def unasked(self, considered: Considered, worth: np.ndarray) -> tuple[Considered, np.ndarray]:

@@ -6,7 +6,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from jobs.labels import as_said, intent_defect_rates, judged_turns, meanings
+from jobs.acted import as_said
+from jobs.labels import intent_defect_rates, judged_turns, meanings
 from jobs.learn import with_proven
 from jobs.sequels import sequels
 from rewrite.spaces import Knowledge, Personal
@@ -69,6 +70,51 @@ def test_what_a_rewritten_follow_up_got_them_is_what_they_wanted() -> None:
     first = judged_turns(rows, START, NOTHING)[0]
     assert first.want is not None
     assert first.want.text == MEANT
+
+
+def leaning(*more: dict[str, Any]) -> list[dict[str, Any]]:
+    """Forty users ask for a song, and again in words that only the session explains; forty others are misheard."""
+
+    def song(n: int) -> dict[str, Any]:
+        return {"intent": "play", "slots": [{"name": "song", "value": f"number {n}"}]}
+
+    rows = []
+    for n in range(40):
+        rows += [
+            turn(0, f"play number {n}", 0.0, user=f"a{n}", **song(n)),
+            turn(9, "once more", 0.9, user=f"a{n}", intent=None),
+        ]
+        rows += [turn(18, f"play number {n}", 0.0, user=f"a{n}", **song(n))]
+        rows += [
+            turn(0, "stop", 0.0, user=f"b{n}", intent="stop"),
+            turn(9, f"pay number {n}", 0.9, user=f"b{n}", intent=None),
+        ]
+        rows += [turn(18, f"play number {n}", 0.0, user=f"b{n}", **song(n))]
+    return [*rows, *more]
+
+
+def wants_of(rows: list[dict[str, Any]], user: str) -> list[str | None]:
+    found = judged_turns(table(*rows), START, NOTHING)
+    return [j.want.text if j.want else None for j in found if j.turn.user_id == user and j.fails]
+
+
+def test_what_leans_on_the_session_wanted_what_is_tied_to_it_however_unlike_it() -> None:
+    assert wants_of(leaning(), "a7") == ["play number 7"]
+    assert wants_of(leaning(), "b7") == ["play number 7"]
+
+
+def test_what_others_wanted_by_words_that_lean_on_the_session_tells_nothing() -> None:
+    gave_up = [turn(0, "play number 3", 0.0, user="c"), turn(9, "once more", 0.9, user="c", intent=None)]
+    misheard = [turn(0, "stop", 0.0, user="d", intent="stop"), turn(9, "pay number 3", 0.9, user="d", intent=None)]
+    rows = leaning(*gave_up, *misheard)
+    assert wants_of(rows, "c") == [None]
+    assert wants_of(rows, "d") == ["play number 3"]
+
+
+def test_a_follow_up_that_resembles_it_tells_what_it_wanted_where_none_is_tied_to_the_session() -> None:
+    other = [turn(0, "stop", 0.0, user="c", intent="stop"), turn(9, "once more", 0.9, user="c", intent=None)]
+    assert wants_of(leaning(*other, turn(18, "play once more", 0.0, user="c")), "c") == ["play once more"]
+    assert wants_of(leaning(*other, turn(18, "what time is it", 0.0, user="c", intent="time")), "c") == [None]
 
 
 def test_rates_of_intents_are_those_of_what_was_said() -> None:

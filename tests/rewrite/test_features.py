@@ -2,11 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 
+from rewrite.classifier import Classifier
 from rewrite.features import CHEAP_FEATURES
 from rewrite.rewriter import Scorer
-from rewrite.spaces import Knowledge, KnownText, Personal
+from rewrite.spaces import Knowledge, KnownText, Own, OwnText, Personal
+from rewrite.ties import TIES
 from rewrite.turn import Reading, Turn
 
 TEXTS = ("play songs by marlow finch", "play songs by leo castellan", "stop")
@@ -55,6 +58,40 @@ def test_what_the_search_finds_comes_after_all_that_was_proposed(monkeypatch: py
     scorer.search(considered, 1.0)
     assert [p.text for p in considered.proposals] == [*before, "stop"]
     assert len(considered.features) == len(before) + 1
+
+
+def tied(query: str, *turns: str, mine: tuple[str, ...] = ()) -> dict[str, dict[str, float]]:
+    def read(text: str) -> Reading:
+        first, _, rest = text.partition(" ")
+        return Reading("m", first, frozenset({("what", rest.removeprefix("songs by "))}) if rest else frozenset())
+
+    known = {text: KnownText(text, read(text), 5, 2, 9, 0.9, 0.7) for text in (*TEXTS, "ask marlow finch")}
+    own = Own({text: OwnText(text, read(text), 1, 0.0, 1.0) for text in mine})
+    ties = Classifier(list(TIES), np.zeros((2**15, 4), np.float32), np.log(np.array([1, 2, 3, 4], np.float32) / 10))
+    scorer = Scorer(Knowledge(known, {}, {}, Personal({"me": own})), None, None, None, {}, ties=ties)
+    considered = scorer.consider(Turn(query, turns=turns, user_id="me"), query)
+    scorer.propose(considered, 1.0)
+    rows = (dict(zip(CHEAP_FEATURES, row, strict=True)) for row in considered.features)
+    return {p.text: found for p, found in zip(considered.proposals, rows, strict=True)}
+
+
+def test_candidates_are_tied_to_what_was_said_before_and_each_tie_has_its_chance() -> None:
+    found = tied("play it", "play songs by marlow finch")
+    told = [
+        (row["tie"], round(math.exp(row["tie_log_prob"]), 3))
+        for row in map(found.__getitem__, (*TEXTS, "ask marlow finch"))
+    ]
+    assert told == [(3, 0.4), (2, 0.3), (0, 0.1), (1, 0.2)]
+    assert [found[text]["slots_kept"] for text in (TEXTS[0], TEXTS[1])] == [1, 0]
+    assert {row["ties_alike"] for row in found.values()} == {1}
+
+
+def test_a_users_own_text_ties_as_well_and_one_that_is_not_in_force_ties_nothing() -> None:
+    found = tied("play it", "play mine", mine=("play mine",))
+    assert (found["play mine"]["tie"], found[TEXTS[0]]["tie"], found["stop"]["tie"]) == (3, 2, 0)
+    assert found[TEXTS[0]]["ties_alike"] == 2
+    gone = tied("play it", "play mine")
+    assert all(math.isnan(row[name]) for row in gone.values() for name in ("tie", "tie_log_prob", "ties_alike"))
 
 
 def test_at_the_beginning_of_a_session_nothing_is_known_of_it() -> None:

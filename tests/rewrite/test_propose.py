@@ -1,10 +1,12 @@
 """What may be proposed: texts in force, never the query, never a blocked text, never another user's own."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewrite.propose import EARLIER, NEAR_THE_LAST, Proposer
+from rewrite.propose import EARLIER, NEAR_THE_LAST, OF_A_KIND, Proposer
 from rewrite.spaces import Knowledge, KnownText, Own, OwnText, Pair, Personal
 from rewrite.turn import Reading
 
@@ -83,6 +85,54 @@ def test_what_the_session_said_before_is_proposed_though_it_is_far_from_the_quer
     near = {t for t in found if t in songs} - {songs[3], songs[60]}
     assert 0 < len(near) <= NEAR_THE_LAST
     assert all(found[t].sources == ["earlier"] for t in (songs[3], songs[60], *near))
+
+
+def lit(text: str, intent: str, room: str) -> KnownText:
+    return KnownText(text, Reading("home", intent, frozenset({("room", room)})), 5, 2, 9, 0.9, 0.7)
+
+
+def proposed_after(before: str, texts: list[KnownText], mine: list[str], blocked: list[str]) -> dict[str, list[str]]:
+    crowd = {
+        text: known(text) for text in (f"and so {a}{b}{c}" for a in "bdgkt" for b in "aeiou" for c in "bcdfghklmnprst")
+    }
+    owned = {
+        text: OwnText(text, Reading("home", "lights_on", frozenset({("room", "loft")})), 2, 0.0, 1.0) for text in mine
+    }
+    knowledge = Knowledge(crowd | {t.text: t for t in texts}, {}, {}, Personal({"me": Own(owned)}))
+    proposer, own = Proposer(knowledge, blocked), knowledge.personal.of("me")
+    found = proposer.propose("and so", own, proposer.neighbours("and so", own), turns=(before,))
+    return {p.text: p.sources for p in found if p.text not in crowd}
+
+
+def test_what_has_the_intent_of_an_earlier_request_or_a_value_of_it_is_proposed() -> None:
+    rooms = [lit(f"switch the lamps of room {n} on", "lights_on", f"{n}") for n in range(4)]
+    off = [lit(f"all dark, number {n}", "lights_off", f"{n}") for n in range(4)]
+    # the nearest to what was said before would be proposed anyway: these are
+    nearer = [lit(f"switch the lamps of room 1 on {n}", "blink", "x") for n in range(NEAR_THE_LAST)]
+    texts = [*rooms, *off, *nearer]
+    found = proposed_after(rooms[1].text, texts, ["loft lamps"], [rooms[2].text, off[3].text])
+    assert found.keys() - {t.text for t in nearer} == {
+        rooms[0].text,
+        rooms[1].text,
+        rooms[3].text,
+        off[1].text,
+        "loft lamps",
+    }
+    assert "earlier" in found["loft lamps"]
+    assert not {off[1].text, rooms[0].text} & set(proposed_after("and so dab", texts, ["loft lamps"], []))
+
+
+def test_of_many_such_texts_the_nearest_and_the_commonest_are_proposed() -> None:
+    rooms = [lit(f"switch the lamps of room {n} on", "lights_on", f"{n}") for n in range(30)] + [
+        lit("and so on", "lights_on", "x")
+    ]
+    off = [replace(lit(f"dark {n}", "lights_off", "0"), users=n) for n in range(30)]
+    found = proposed_after(rooms[0].text, [*rooms, *off], [], [])
+    assert sum(text.startswith("dark") for text in found) == OF_A_KIND
+    assert {f"dark {n}" for n in range(25, 30)} < set(found)
+    near = [text for text in found if text.startswith("switch")]
+    assert OF_A_KIND <= len(near) <= OF_A_KIND + NEAR_THE_LAST + 1
+    assert "and so on" in found
 
 
 def test_a_blocked_text_is_not_even_a_neighbour() -> None:

@@ -1,0 +1,52 @@
+"""How a request continues its session."""
+
+import pytest
+
+from rewrite.ties import AGAIN, APART, TAKEN_UP, VARIED, Said, slots_kept, tie
+from rewrite.turn import Reading
+
+
+def said(text: str, intent: str | None, **slots: str) -> Said:
+    return text, Reading("home", intent, frozenset(slots.items()))
+
+
+HALL = said("turn on the hall lights", "lights_on", room="hall")
+SONG = said("play thaw", "play_song", song="thaw", artist="river in may")
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (HALL, AGAIN),
+        (said("hall lights on", "lights_on", room="hall"), AGAIN),
+        (said("turn on the den lights", "lights_on", room="den"), VARIED),
+        (said("lights", "lights_on"), VARIED),
+        (said("turn off the hall lights", "lights_off", room="hall"), TAKEN_UP),
+        (said("play songs by river in may", "play_artist", artist="river in may"), TAKEN_UP),
+        (said("what time is it", "time"), APART),
+        (said("blah", None), APART),
+    ],
+)
+def test_the_closest_tie_to_any_earlier_request_counts(request_: Said, expected: str) -> None:
+    assert tie(request_, [SONG, HALL]) == tie(request_, [HALL, SONG]) == expected
+
+
+def test_without_slots_only_the_same_text_is_the_same_again() -> None:
+    """A log may tell intents and no slots: then "play jazz" is not "play rock" again."""
+    jazz, rock = said("play jazz", "play"), said("play rock", "play")
+    assert (tie(jazz, [jazz]), tie(jazz, [rock])) == (AGAIN, VARIED)
+
+
+def test_what_was_not_understood_ties_nothing_but_its_own_text() -> None:
+    blah, bleh = said("blah", None), said("bleh", None)
+    assert (tie(blah, [blah]), tie(blah, [bleh]), tie(blah, [])) == (AGAIN, APART, APART)
+
+
+def test_slots_are_compared_with_the_request_that_has_most_in_common() -> None:
+    there = said("weather in rome on sunday", "weather", place="rome", day="sunday")
+    assert (
+        slots_kept(Reading("home", "weather", frozenset({("place", "oslo"), ("day", "sunday")})), [HALL, there])
+        == 1 / 3
+    )
+    assert slots_kept(there[1], [HALL, there]) == 1
+    assert slots_kept(Reading("home", "time"), [HALL]) == slots_kept(there[1], []) == 0
