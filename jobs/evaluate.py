@@ -104,6 +104,20 @@ def run(config: EvaluateConfig, further: "Mapping[str, Answers] | None" = None) 
     return evaluation
 
 
+def without_session(turns: Path, bundle: Path, decisions: Path) -> "dict[str, Answers]":
+    """A row for `run`: the bundle's answers where every turn is decided as its session's first.
+
+    Args:
+        decisions: file to write them to.
+    """
+    from jobs import rewrite
+    from jobs.evaluation import ALONE, read_decisions
+    from jobs.turns import read_log
+
+    rewrite.run(turns, bundle, decisions, workers=default_workers(), alone=True)
+    return {ALONE: read_decisions(decisions, read_log(turns)["interaction_id"].to_pylist())}
+
+
 def _normalised(utterances: list[str | None]) -> list[str]:
     from rewrite.text import normalise
 

@@ -16,6 +16,9 @@ from jobs.truth import Deed, Truth, judge
 from rewrite.text import normalise
 
 OURS = "reprise"
+ALONE = "reprise, each turn alone"
+"""Ours without what the session said before: what that is worth. It is no reference."""
+
 DECISION_COLUMNS = ("interaction_id", "rewrite")
 
 
@@ -54,7 +57,8 @@ class Evaluation:
     @property
     def best_reference(self) -> Judged | None:
         """The reference that lowers the defect rate most; None where there is none but ours."""
-        return min(self.systems[1:], key=lambda s: s.estimates["cpdr_change"].value, default=None)
+        others = (s for s in self.systems if s.name not in (OURS, ALONE))
+        return min(others, key=lambda s: s.estimates["cpdr_change"].value, default=None)
 
     def lead(self) -> metrics.Estimate | None:
         """Our CPDR change minus the best reference's, paired on the same users; below zero means ours is better."""

@@ -27,16 +27,25 @@ def rewrite(
     out: Annotated[Path, typer.Option(help="Decisions to write, parquet.")],
     workers: Annotated[int, typer.Option(min=1, help="Processes that decide side by side.")] = default_workers(),
     threads: Annotated[int, typer.Option(min=1, help="Threads for the model in each of them.")] = 1,
+    alone: Annotated[
+        bool,
+        typer.Option("--alone", help="As if each turn were its session's first, to see what the session is worth."),
+    ] = False,
 ) -> None:
     """Decide for every turn whether, and to what, to rewrite it."""
-    made = run(turns, bundle, out, threads, workers)
+    made = run(turns, bundle, out, threads, workers, alone)
     typer.echo(f"{sum(d.text is not None for d in made)} of {len(made)} turns rewritten; decisions in {out}")
 
 
-def run(turns: Path, bundle: Path, out: Path, threads: int = 1, workers: int = 1) -> list["Decision"]:
+def run(
+    turns: Path, bundle: Path, out: Path, threads: int = 1, workers: int = 1, alone: bool = False
+) -> list["Decision"]:
     """Decide every turn of a log and write one row each: interaction_id, rewrite, source, confidence, reason.
 
-    Every turn is decided as if alone, so the number of workers changes nothing but the time.
+    No decision depends on another, so the number of workers changes nothing but the time.
+
+    Args:
+        alone: leave out what the session said before each turn.
 
     Returns:
         The decisions, without their candidates.
@@ -49,6 +58,8 @@ def run(turns: Path, bundle: Path, out: Path, threads: int = 1, workers: int = 1
         raise ValueError(f"--out is a folder; got {out}; expected a parquet file to write; a name left out?")
     check_kind(bundle)
     logged = turns_of(read_log(turns))
+    if alone:
+        logged = [replace(turn, turns=(), gap_s=None) for turn in logged]
     chunks = [logged[start : start + CHUNK] for start in range(0, len(logged), CHUNK)]
     made: list[Decision] = []
     with progress("rewrite", len(logged)) as advance, _mapper(bundle, threads, min(workers, len(chunks))) as each:

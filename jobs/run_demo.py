@@ -80,6 +80,8 @@ def run(config: DemoConfig) -> "Evaluation":
         learn.run(out / "mined", out / "bundle", learning)
     with _step("rewrite: decide every turn of the last week"):
         rewrite.run(out / "future.parquet", out / "bundle", out / "decisions.parquet", workers=default_workers())
+    with _step("once more, each turn as if nothing had been said before it"):
+        alone = evaluate.without_session(out / "future.parquet", out / "bundle", out / "alone.parquet")
     with _step("evaluate: against what the users wanted"):
         return evaluate.run(
             evaluate.EvaluateConfig(
@@ -92,7 +94,8 @@ def run(config: DemoConfig) -> "Evaluation":
                 json_out=out / "evaluation.json",
                 html_out=out / "report.html",
                 seed=config.seed,
-            )
+            ),
+            alone,
         )
 
 
@@ -145,7 +148,14 @@ def _clear(out: Path) -> None:
 
     for name in ("mined", "bundle", ".bundle.checkpoints"):
         shutil.rmtree(out / name, ignore_errors=True)
-    for name in ("history.parquet", "future.parquet", "decisions.parquet", "evaluation.json", "report.html"):
+    for name in (
+        "history.parquet",
+        "future.parquet",
+        "decisions.parquet",
+        "alone.parquet",
+        "evaluation.json",
+        "report.html",
+    ):
         (out / name).unlink(missing_ok=True)
 
 

@@ -55,11 +55,12 @@ def measure_voicelogs(
         mined, bundle = _made(history, out, min_users, learning, done)
         decisions = out / "decisions.parquet"
         rewrite.run(future, bundle, decisions, workers=default_workers())
+        alone = evaluate.without_session(future, bundle, out / "alone.parquet")
         settled = settle(mined, _queries(future), learning.seed)
         config = evaluate.EvaluateConfig(
             turns=future, truth=truth, decisions=decisions, oracle=oracle, mined=mined, seed=learning.seed
         )
-        evaluation = evaluate.run(config, {name: found.acting for name, found in settled.items()})
+        evaluation = evaluate.run(config, alone | {name: found.acting for name, found in settled.items()})
         evaluate.print_table(evaluation)
         personal = personal_precision(future, truth, oracle, mined, decisions)
         show(settled, personal)

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.evaluate import EvaluateConfig, cell, run
-from jobs.evaluation import read_decisions
+from jobs.evaluation import ALONE, read_decisions
 from jobs.metrics import METRICS, Estimate
 from tests.jobs.worlds import (
     GARBLED,
@@ -81,6 +81,15 @@ def test_the_lead_over_the_best_reference_is_negative_where_ours_cures_more(tmp_
     lead = run(config(tmp_path)).lead()
     assert lead is not None
     assert lead.high < 0
+
+
+def test_ours_without_the_session_is_no_reference(tmp_path: Path) -> None:
+    write_world(tmp_path)
+    ids = pq.read_table(tmp_path / "turns.parquet")["interaction_id"].to_pylist()
+    evaluation = run(config(tmp_path), {ALONE: read_decisions(tmp_path / "decisions.parquet", ids)})
+    assert [s.name for s in evaluation.systems] == ["reprise", "nothing", ALONE]
+    assert evaluation.best_reference is not None
+    assert evaluation.best_reference.name == "nothing"
 
 
 def test_neither_bundle_nor_decisions_is_an_error(tmp_path: Path) -> None:
