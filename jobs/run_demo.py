@@ -182,5 +182,34 @@ def _sum_up(evaluation: "Evaluation", out: Path) -> None:
     typer.echo("\nSome of the rewrites, and why:")
     for r in [t for t in top_rewrites(evaluation, evidence(out / "mined", pairs)) if t.fixed][:SHOWN]:
         typer.echo(f"  {r.source!r} → {r.target!r}\n    cured {r.fixed} of {r.turns} turns; {r.evidence}")
+    typer.echo("\nSome that only the session explains:")
+    for earlier, source, target in explained_by_session(evaluation, out / "future.parquet")[:SHOWN]:
+        typer.echo(f"  after {', '.join(map(repr, earlier))}: {source!r} → {target!r}")
     typer.echo("")
     print_table(evaluation)
+
+
+def explained_by_session(evaluation: "Evaluation", turns: Path) -> list[tuple[tuple[str, ...], str, str]]:
+    """Turns that were cured, and would not have been as their sessions' first: earlier texts, text and rewrite. One for
+    each text, those that occur most often first.
+    """
+    from collections import Counter
+
+    import numpy as np
+
+    from jobs.evaluation import ALONE
+    from jobs.turns import read_log, turns_of
+    from rewrite.text import normalise
+
+    alone = next((system for system in evaluation.systems if system.name == ALONE), None)
+    if alone is None:
+        return []
+    logged, made = turns_of(read_log(turns)), evaluation.ours.answers.rewrites
+    rows = np.flatnonzero(evaluation.ours.outcomes.fixed & ~alone.outcomes.fixed).tolist()
+    found: dict[str, tuple[tuple[str, ...], str, str]] = {}
+    counts: Counter[str] = Counter()
+    for row in (row for row in rows if logged[row].turns):
+        query = normalise(evaluation.queries[row])
+        counts[query] += 1
+        found.setdefault(query, (logged[row].turns, query, made[row] or ""))
+    return [found[query] for query, _ in counts.most_common()]

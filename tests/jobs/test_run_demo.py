@@ -6,8 +6,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from jobs import run_demo
-from tests.jobs.worlds import MONDAY, turn_row, write
+from jobs import evaluate, run_demo
+from jobs.evaluation import ALONE, read_decisions
+from tests.jobs.worlds import MONDAY, truth_row, turn_row, write, write_decisions
 
 
 def logs(folder: Path, days: int) -> Path:
@@ -47,3 +48,23 @@ def test_only_what_a_demo_wrote_is_removed(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     run_demo._clear(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_what_only_the_session_explains_is_what_was_cured_and_would_not_have_been_alone(tmp_path: Path) -> None:
+    said = ["stop", "again", "play jazz", "again", "blah", "blah"]
+    write(tmp_path / "turns.parquet", [turn_row(n, "u", text, gap_s=20) for n, text in enumerate(said)])
+    wanted = ["stop", "stop", "play jazz", "play jazz", "stop", "stop"]
+    truth = [
+        truth_row(f"i{n:04d}", text, heard != text, "misunderstood" if heard != text else None)
+        for n, (heard, text) in enumerate(zip(said, wanted, strict=True))
+    ]
+    write(tmp_path / "truth.parquet", truth)
+    write_decisions(tmp_path / "decisions.parquet", [None, "stop", None, "play jazz", "stop", "stop"])
+    write_decisions(tmp_path / "alone.parquet", [None, None, None, "stop", "stop", "play jazz"])
+    config = evaluate.EvaluateConfig(
+        tmp_path / "turns.parquet", tmp_path / "truth.parquet", decisions=tmp_path / "decisions.parquet", draws=10
+    )
+    alone = {ALONE: read_decisions(tmp_path / "alone.parquet", [f"i{n:04d}" for n in range(len(said))])}
+    found = run_demo.explained_by_session(evaluate.run(config, alone), tmp_path / "turns.parquet")
+    assert found == [(("stop",), "again", "stop"), (("play jazz", "again", "blah"), "blah", "stop")]
+    assert run_demo.explained_by_session(evaluate.run(config), tmp_path / "turns.parquet") == []
