@@ -1,12 +1,12 @@
 """`reprise explain`: one turn opened up: the candidates with their scores, the way through the trie, the evidence."""
 
-from math import exp, isinf, isnan, nan
+from math import isinf, isnan, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rewrite.ties import AGAIN, APART, TAKEN_UP, TIES, VARIED
+from rewrite.ties import tied_in_words
 
 if TYPE_CHECKING:
     from rewrite import Rewriter
@@ -18,14 +18,6 @@ SHOWN = 8
 
 FEATURES = {"channel": "log P(query|text)", "forward": "log P(text|query)", "ratio": "similarity"}
 """Features printed where the bundle computes them, with their column titles."""
-
-TIED = {
-    APART: "apart from what was said before",
-    TAKEN_UP: "takes up a detail of what was said before",
-    VARIED: "the intent of what was said before, with other details",
-    AGAIN: "what was said before, again",
-}
-"""A candidate's tie to the session, in words."""
 
 
 def explain(
@@ -100,21 +92,12 @@ def _print_grounds(rewriter: "Rewriter", query: str, candidate: "Candidate") -> 
         # every bar is a place where the trie offers another continuation
         typer.echo(f"  path      {'│'.join(path)}")
     evidence = rewriter.evidence(query, candidate.text)
-    if session := tied_in_words(candidate):
+    if session := tied_in_words(candidate.features):
         typer.echo(f"  session   {session}")
     if candidate.barrier.reason:
         typer.echo(f"  guard     {in_need(candidate.barrier)}")
     facts = ", ".join(f"{key.replace('_', ' ')} {_shown(value)}" for key, value in (evidence or {}).items())
     typer.echo(f"  evidence  {facts or 'one of the user’s own texts'}")
-
-
-def tied_in_words(candidate: "Candidate") -> str:
-    """How a candidate continues the session, and how likely that is after such a text; empty where nobody knows."""
-    tied, log_prob = (candidate.features.get(name, nan) for name in ("tie", "tie_log_prob"))
-    if isnan(tied):
-        return ""
-    likely = "" if isnan(log_prob) else f", which it is after such a text with a chance of {exp(log_prob):.2f}"
-    return f"{TIED[TIES[int(tied)]]}{likely}"
 
 
 def in_need(barrier: "Barrier") -> str:

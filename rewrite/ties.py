@@ -4,7 +4,8 @@ What a text leaves out ("play it again", "and in paris") nobody can tell from it
 understood say it in full next, and that shows how such a text is tied to what came before it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import exp, isnan, nan
 
 from rewrite.turn import Reading
 
@@ -14,6 +15,13 @@ Said = tuple[str, Reading]
 AGAIN, VARIED, TAKEN_UP, APART = "again", "varied", "taken up", "apart"
 TIES = (APART, TAKEN_UP, VARIED, AGAIN)
 """From the loosest to the closest."""
+
+_IN_WORDS = (
+    "apart from what was said before",
+    "takes up a detail of what was said before",
+    "the intent of what was said before, with other details",
+    "what was said before, again",
+)
 
 
 def tie(request: Said, earlier: Sequence[Said]) -> str:
@@ -42,3 +50,14 @@ def slots_kept(reading: Reading, earlier: Sequence[Said]) -> float:
     """Share of slots in common with the earlier request that has most, 0 to 1; 0 where none has any."""
     unions = ((reading.slots & before.slots, reading.slots | before.slots) for _, before in earlier)
     return max((len(both) / len(either) for both, either in unions if either), default=0.0)
+
+
+def tied_in_words(features: Mapping[str, float | None]) -> str:
+    """How a candidate with these features continues the session, and how likely that is after such a text; empty where
+    nobody knows.
+    """
+    tied, log_prob = (nan if (value := features.get(name)) is None else value for name in ("tie", "tie_log_prob"))
+    if isnan(tied):
+        return ""
+    likely = "" if isnan(log_prob) else f", which it is after such a text with a chance of {exp(log_prob):.2f}"
+    return f"{_IN_WORDS[int(tied)]}{likely}"

@@ -30,10 +30,15 @@ def command_lines() -> list[str]:
 
 
 def test_the_request_that_is_explained_is_one_of_the_demo_that_its_user_had_to_say_again() -> None:
-    (line,) = (shlex.split(line) for line in command_lines() if line.startswith("reprise explain"))
-    wanted = [("utterance", "=", line[2]), ("user_id", "=", line[line.index("--user") + 1])]
+    line, leaning = (shlex.split(line) for line in command_lines() if line.startswith("reprise explain"))
+    assert times_in_demo([("utterance", "=", line[2]), ("user_id", "=", line[line.index("--user") + 1])]) >= 3
+    assert times_in_demo([("utterance", "=", leaning[2])]) >= 100
+    assert times_in_demo([("utterance", "=", leaning[leaning.index("--turn") + 1]), ("status", "=", "ok")]) >= 100
+
+
+def times_in_demo(wanted: list[tuple[str, str, str]]) -> int:
     logs = pq.read_table(ROOT / "jobs" / "demo" / "logs.parquet", columns=["interaction_id"], filters=wanted)
-    assert logs.num_rows >= 3
+    return int(logs.num_rows)
 
 
 def inline_commands() -> list[str]:

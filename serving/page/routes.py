@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from rewrite.disk import append_line, read_lines
 from rewrite.registry import Registry
 from rewrite.text import normalise
+from rewrite.ties import tied_in_words
 from rewrite.turn import Turn
 from serving.holder import BadBundle, NoSuchBundle
 from serving.page import books, figures, trial
@@ -45,6 +46,7 @@ _templates = Environment(loader=PackageLoader("serving.page", "templates"), auto
 _templates.filters["when"] = lambda seconds: time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 _templates.filters["percent"] = lambda value, digits=1: "–" if value is None else f"{100 * value:.{digits}f} %"
 _templates.filters["number"] = lambda value, form=".4g": "–" if value is None else f"{value:{form}}"
+_templates.filters["tied"] = tied_in_words
 
 
 async def form(request: Request) -> dict[str, str]:

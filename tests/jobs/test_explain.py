@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from jobs.explain import explain, in_need, in_words, tied_in_words
+from jobs.explain import explain, in_need, in_words
 from rewrite import Rewriter
 from rewrite.decision import Candidate, Decision
 from rewrite.guards import Barrier
-from rewrite.ties import AGAIN, APART, TIES
 
 FOUND = Candidate("play ancient bridges", "global", ("look_up", "search"), 0.91, 0.8, {"ratio": 88.0, "channel": -4.5})
 
@@ -108,19 +107,6 @@ def test_what_a_guard_asks_for_is_said() -> None:
     )
     assert in_need(Barrier("number", 0.7)) == "number changed: must be right with a chance of at least 0.70"
     assert in_need(Barrier("flip", 0.0, 0.02)) == "flip: another intent, needs 0.02 more gain"
-
-
-def test_it_says_how_a_candidate_continues_the_session() -> None:
-    def tied(kind: str, chance: float) -> Candidate:
-        return replace(FOUND, features={"tie": float(TIES.index(kind)), "tie_log_prob": math.log(chance)})
-
-    assert tied_in_words(tied(AGAIN, 0.9)) == (
-        "what was said before, again, which it is after such a text with a chance of 0.90"
-    )
-    assert tied_in_words(tied(APART, 0.05)).startswith("apart from what was said before")
-    untold = replace(FOUND, features={"tie": 2.0, "tie_log_prob": math.nan})
-    assert tied_in_words(untold) == "the intent of what was said before, with other details"
-    assert tied_in_words(FOUND) == ""
 
 
 def test_the_tie_stands_among_the_grounds(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,10 @@
 """How a request continues its session."""
 
+import math
+
 import pytest
 
-from rewrite.ties import AGAIN, APART, TAKEN_UP, VARIED, Said, slots_kept, tie
+from rewrite.ties import AGAIN, APART, TAKEN_UP, TIES, VARIED, Said, slots_kept, tie, tied_in_words
 from rewrite.turn import Reading
 
 
@@ -50,3 +52,14 @@ def test_slots_are_compared_with_the_request_that_has_most_in_common() -> None:
     )
     assert slots_kept(there[1], [HALL, there]) == 1
     assert slots_kept(Reading("home", "time"), [HALL]) == slots_kept(there[1], []) == 0
+
+
+def test_a_tie_is_told_in_words_with_its_chance() -> None:
+    def told(kind: str, chance: float | None) -> str:
+        log_prob = None if chance is None else math.log(chance)
+        return tied_in_words({"tie": float(TIES.index(kind)), "tie_log_prob": log_prob})
+
+    assert told(AGAIN, 0.9) == "what was said before, again, which it is after such a text with a chance of 0.90"
+    assert told(APART, 0.05).startswith("apart from what was said before, which")
+    assert told(VARIED, None) == "the intent of what was said before, with other details"
+    assert tied_in_words({}) == tied_in_words({"tie": None}) == tied_in_words({"tie": math.nan}) == ""

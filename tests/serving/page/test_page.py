@@ -197,6 +197,7 @@ def test_trying_records_nothing_and_shows_candidates(hostile: Running) -> None:
     assert "Rewrite to" in html
     assert "ancient bridges" in html
     assert 'data-chart="words"' in html
+    assert "in the session: what was said before, again" in html
     assert hostile.service.exposures.records == before
 
 
