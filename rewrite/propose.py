@@ -43,7 +43,7 @@ because they take up something of it ("something by them").
 """
 
 COMMONEST = 500
-"""Texts of an intent that are looked through for them, those with most users first."""
+"""Texts of an intent, or of a slot value, that are looked through for them, those with most users first."""
 
 
 @dataclass
@@ -80,7 +80,7 @@ class _Kin:
         """
         same = {text: said(text) for text in self._by_intent.get(reading.intent or "", [])[:COMMONEST]}
         near = process.extract(said(query), same, scorer=fuzz.ratio, limit=OF_A_KIND)
-        sharing = (known for value in sorted(values(reading)) for known in self._by_value.get(value, []))
+        sharing = (known for value in sorted(values(reading)) for known in self._by_value.get(value, [])[:COMMONEST])
         others = (known.text for known in sharing if known.reading.intent != reading.intent)
         return [text for _, _, text in near] + list(islice(others, OF_A_KIND))
 

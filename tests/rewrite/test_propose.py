@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewrite.propose import EARLIER, NEAR_THE_LAST, OF_A_KIND, Proposer
+from rewrite.propose import COMMONEST, EARLIER, NEAR_THE_LAST, OF_A_KIND, Proposer
 from rewrite.spaces import Knowledge, KnownText, Own, OwnText, Pair, Personal
 from rewrite.turn import Reading
 
@@ -173,3 +173,11 @@ def test_numbers_of_own_texts_are_compared_as_said() -> None:
     assert 80 < found[0][1] < 100
     knowledge, own = made([], ["play nineteen ninety six hits"], [], {}, {})
     assert Proposer(knowledge).neighbours("play 1996 hits", own) == [("play nineteen ninety six hits", 100.0, "own")]
+
+
+def test_only_the_commonest_texts_of_an_intent_and_of_a_value_are_looked_through() -> None:
+    """However large a space is, what an earlier turn adds takes the same time."""
+    rooms = [replace(lit(f"switch the lamps of room {n} on", "lights_on", "0"), users=n) for n in range(COMMONEST + 9)]
+    rare = [replace(lit("and so on", "lights_on", "0"), users=0), replace(lit("all dark", "lights_off", "0"), users=0)]
+    few, many = (proposed_after(rooms[0].text, [*some, *rare], [], []) for some in (rooms[:50], rooms))
+    assert [["earlier" in found.get(t.text, []) for t in rare] for found in (few, many)] == [[True] * 2, [False] * 2]

@@ -113,8 +113,9 @@ class Explaining:
         answer = self._engine.attempt(job, memo)
         if not job.explain or answer.text is None:
             return answer
-        candidate = {"text": answer.text, "space": "global", "sources": ["lookup"], "p_right": 0.9, "gain": 0.7,
-                     "features": {"tie": 3.0}, "evidence": {"pair_users": 6}, "path": ["play ", "ancient bridges"]}  # fmt: skip
+        candidate = {"text": answer.text, "space": "global", "sources": ["lookup"], "p_right": 0.9,
+                     "gain": 0.7, "features": {"tie": 3.0}, "evidence": {"pair_users": 6},
+                     "path": ["play ", "ancient bridges"]}  # fmt: skip
         return replace(answer, candidates=(candidate,))
 
 
