@@ -14,11 +14,18 @@ from functools import partial
 import lightgbm
 import numpy as np
 
-from rewrite.cascade import ALWAYS
+from rewrite.cascade import ALWAYS, NEVER
 from rewrite.decision import SPACES, Calibration, Decider, Thresholds, Untold, choose
 from rewrite.judged import LEAST_GAIN, CandidateTable, FittingConfig, Found, Judged
 from rewrite.rewriter import Considered, Scorer, contenders
-from rewrite.settling import forget_forward, forward_pays, reach_of, search_pays, shares_of_best, zone_of
+from rewrite.settling import (
+    forget_forward,
+    is_missed,
+    reach_of,
+    search_pays,
+    shares_of_best,
+    zone_of,
+)
 from rewrite.text import normalise
 from rewrite.trees import by_fold, calibrate, folds_by, predicted, train
 from rewrite.usual import Usual
@@ -84,7 +91,7 @@ def fit(
         features = [c.features for c in chosen]
         forget_forward(chosen)
         alone = judge()
-        forward = forward_pays(last.found, alone.found, of, failed, config)
+        forward = is_missed(last.found, alone.found, of, failed, config)
         if forward:
             for c, before in zip(chosen, features, strict=True):
                 c.features = before
@@ -96,7 +103,10 @@ def fit(
             scorer.narrow(c, np.flatnonzero(shares_of_best(worth) >= reach))
         last = judge()
     # without a generator there is nothing to ask; what is decided is what was fitted
-    ask = ALWAYS if scorer.generator is None else zone_of(last.found, sieve.unasked, config)
+    ask = ALWAYS
+    if scorer.generator is not None:
+        missed = is_missed(last.found, sieve.unasked, of, failed, config)
+        ask = zone_of(last.found, sieve.unasked, config) if missed else NEVER
     held = [ask.holds(c.gain for c, _ in found) for found in sieve.unasked]
     candidates = [a if holds else u for a, u, holds in zip(last.found, sieve.unasked, held, strict=True)]
     # the rescored turns stand for all that are worth it

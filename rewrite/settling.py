@@ -1,5 +1,5 @@
-"""What the generator is good for on a log, settled on held-back turns: whether it searches, whether it scores in both
-directions, which candidates, and for which turns.
+"""What the generator is good for on a log, settled on held-back turns: whether it is asked at all, and for which turns;
+whether it searches, whether it scores in both directions, and which candidates.
 """
 
 from collections.abc import Sequence
@@ -36,15 +36,16 @@ def search_pays(
     return after - before > config.lost_allowed * after
 
 
-def forward_pays(
-    both: Found, channel: Found, judged: Sequence[Judged], p_failed: np.ndarray, config: FittingConfig
+def is_missed(
+    having: Found, lacking: Found, judged: Sequence[Judged], p_failed: np.ndarray, config: FittingConfig
 ) -> bool:
-    """Whether more than `lost_allowed` of what both directions win is lost by the channel alone.
+    """Whether more than `lost_allowed` of what is won with something, the generator or one of its directions, is lost
+    without.
 
     Args:
         p_failed: probability that each turn failed, by its signals, shape (turns,).
     """
-    return _won(channel, judged, p_failed) < (1 - config.lost_allowed) * _won(both, judged, p_failed)
+    return _won(lacking, judged, p_failed) < (1 - config.lost_allowed) * _won(having, judged, p_failed)
 
 
 def forget_forward(considered: Sequence[Considered]) -> None:

@@ -1,5 +1,6 @@
 """Learning a bundle from mined tables, and deciding a file of turns with it."""
 
+import json
 import re
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 from jobs.cli import command
 from jobs.learn import LearnConfig, run
 from jobs.rewrite import run as rewrite
+from rewrite import Rewriter
 from rewrite.bundle import BundleError, verify
+from rewrite.cascade import Zone
 from tests.rewrite.world import SONGS, table, tiny_generator, turn_rows, write_mined
 
 
@@ -69,9 +72,19 @@ def test_the_manifest_says_what_was_learned_from_what(bundle: Path) -> None:
     assert (bundle / "README.md").read_text().startswith("# Bundle")
 
 
-def test_a_bundle_without_a_generator_decides_too(mined: Path, tmp_path: Path) -> None:
-    from rewrite import Rewriter
+@pytest.mark.parametrize(("missed", "ask"), [(True, {"low": 0.2, "high": 0.4}), (False, {"low": 1.0, "high": -1.0})])
+def test_a_generator_that_would_not_be_missed_is_never_asked(
+    mined: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missed: bool, ask: dict[str, float]
+) -> None:
+    monkeypatch.setattr("rewrite.fitting.is_missed", lambda *_: missed)
+    monkeypatch.setattr("rewrite.fitting.zone_of", lambda *_: Zone(0.2, 0.4))
+    run(mined, tmp_path / "bundle", config(start))
+    thresholds = json.loads((tmp_path / "bundle" / "decision" / "decision.json").read_text())["thresholds"]
+    assert thresholds["ask"] == ask
+    assert Rewriter.load(tmp_path / "bundle").rewrite("play alien bridges", asr_confidence=0.4).candidates
 
+
+def test_a_bundle_without_a_generator_decides_too(mined: Path, tmp_path: Path) -> None:
     run(mined, tmp_path / "bundle", NO_MODEL)
     assert not (tmp_path / "bundle" / "model").exists()
     found = Rewriter.load(tmp_path / "bundle").rewrite("play alien bridges", asr_confidence=0.4)

@@ -11,7 +11,7 @@ from rewrite.features import CANDIDATE_FEATURES, FORWARD_COLUMNS
 from rewrite.judged import FittingConfig, Judged, Want
 from rewrite.propose import Proposal
 from rewrite.rewriter import Considered
-from rewrite.settling import forget_forward, forward_pays, reach_of, search_pays, shares_of_best, zone_of
+from rewrite.settling import forget_forward, is_missed, reach_of, search_pays, shares_of_best, zone_of
 from rewrite.spaces import Own
 from rewrite.turn import Reading, Turn
 
@@ -83,7 +83,7 @@ def test_the_finds_of_the_search_do_not_set_the_measure() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ahead", "alone", "p_signals", "pays"),
+    ("having", "lacking", "p_signals", "missed"),
     [
         ("wanted", "other", 0.9, True),  # right with it only
         ("wanted", "wanted", 0.9, False),
@@ -92,15 +92,15 @@ def test_the_finds_of_the_search_do_not_set_the_measure() -> None:
         ("other", "wanted", 0.1, False),
     ],
 )
-def test_the_forward_direction_pays_where_choices_get_worse_without_it(
-    ahead: str, alone: str, p_signals: float, pays: bool
+def test_what_is_missed_is_what_makes_choices_worse_by_its_absence(
+    having: str, lacking: str, p_signals: float, missed: bool
 ) -> None:
     def first(best: str) -> list[list[tuple[Candidate, bool]]]:
         gains = {text: 0.9 if text == best else 0.1 for text in ("wanted", "other")}
         return [[(Candidate(text, "global", (), 0.5, gain), text == "wanted") for text, gain in gains.items()]]
 
     turns = [judged("wanted", p_signals)]
-    assert forward_pays(first(ahead), first(alone), turns, np.array([p_signals]), FittingConfig()) == pays
+    assert is_missed(first(having), first(lacking), turns, np.array([p_signals]), FittingConfig()) == missed
 
 
 def test_what_the_forward_direction_told_is_forgotten_and_nothing_else() -> None:
