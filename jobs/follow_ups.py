@@ -5,12 +5,11 @@ from functools import cache
 
 from rapidfuzz import fuzz
 
-from jobs.ties import leans_on_session, went_well_before
-from rewrite.classifier import Classifier
+from jobs.ties import went_well_before
 from rewrite.judged import Want
 from rewrite.spaces import Knowledge
 from rewrite.text import normalise
-from rewrite.ties import APART, tie
+from rewrite.ties import APART, Ties, tie
 from rewrite.turn import Turn
 
 FOLLOW_UPS = 3
@@ -30,11 +29,11 @@ class FollowUps:
         acted: Sequence[str],
         fails: Sequence[bool],
         knowledge: Knowledge,
-        ties: Classifier | None,
+        ties: Ties | None,
     ) -> None:
         self._logged, self._acted, self._fails = logged, acted, fails
         self._mined = {(source, pair.target) for source, pairs in knowledge.look_up.items() for pair in pairs}
-        self._text_leans = cache(lambda text: leans_on_session(ties, text))
+        self._text_leans = cache(ties.lean if ties is not None else lambda text: False)
 
     def leans(self, row: int) -> bool:
         """Whether what the turn wanted hangs on what the session said before it."""
@@ -56,7 +55,9 @@ class FollowUps:
 
     def _tied_to_session(self, row: int) -> Want | None:
         earlier = went_well_before(self._logged, self._acted, self._fails, row)
-        return next((want for want in self._successes(row) if tie((want.text, want.reading), earlier) != APART), None)
+        return next(
+            (want for want in self._successes(row) if tie((want.text, want.reading), earlier).kind != APART), None
+        )
 
     def _successes(self, row: int) -> Iterator[Want]:
         for later in range(row + 1, min(row + 1 + FOLLOW_UPS, len(self._logged))):

@@ -116,19 +116,18 @@ def run(mined: Path, out: Path, config: LearnConfig, say: Callable[[str], None] 
     say(f"fitting the decision on the turns held back since {history.since:%Y-%m-%d}")
     fitted = fit_decision(history, knowledge, scorer, config)
     # as the evidence does, what the bundle knows of texts goes up to the last day
-    of_texts = {
-        "intents": _intents(history.turns, history.tables, config.seed),
-        "ties": fit_ties(history.turns, config.seed),
-    }
+    known_intents = _intents(history.turns, history.tables, config.seed)
+    known_ties = fit_ties(history.turns, config.seed)
     log.info("fitted on held-back history, out of fold", **{k: round(v, 4) for k, v in fitted.figures.items()})
 
     def write(folder: Path) -> None:
         write_knowledge(history.tables, folder)
         fitted.decider.save(folder / "decision")
         scorer.ngrams.save(folder / "decision")
-        for name, model in of_texts.items():
-            if model is not None:
-                model.save(folder / "decision", name)
+        if known_intents is not None:
+            known_intents.save(folder / "decision", "intents")
+        if known_ties is not None:
+            known_ties.save(folder / "decision")
         if generator is not None:
             generator.save(folder / "model")
             build_trie(generator, knowledge.texts).save(folder / "global" / "trie")

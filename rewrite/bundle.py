@@ -127,12 +127,13 @@ def load(folder: Path) -> "Rewriter":
     from rewrite.ngram_weights import NgramWeights
     from rewrite.rewriter import Rewriter, Scorer
     from rewrite.spaces import Knowledge
+    from rewrite.ties import Ties
     from rewrite.trie import TokenTrie
 
     decider = Decider.load(folder / "decision")
     generator = Generator.load(folder / "model") if (folder / "model").exists() else None
     trie = TokenTrie.load(folder / "global" / "trie") if generator is not None else None
-    intents, ties = (Classifier.load(folder / "decision", name) for name in ("intents", "ties"))
+    intents, ties = Classifier.load(folder / "decision", "intents"), Ties.load(folder / "decision")
     ngrams = NgramWeights.load(folder / "decision")
     rates = decider.intent_defect_rates
     scorer = Scorer(Knowledge.load(folder), generator, trie, intents, rates, ngrams=ngrams, ties=ties)

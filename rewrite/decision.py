@@ -23,7 +23,7 @@ Space = Literal["personal", "global"]
 SPACES: tuple[Space, Space] = ("personal", "global")
 
 
-LIKELY = 0.5
+LIKELY = 0.8
 """Share of the best global candidate's expected gain that a personal one needs to go before it."""
 
 

@@ -15,7 +15,7 @@ from rewrite.ngram_weights import NgramWeights
 from rewrite.numerals import said
 from rewrite.propose import EARLIER, Proposal
 from rewrite.spaces import Knowledge, Own
-from rewrite.ties import TIES, Said, slots_kept, tie
+from rewrite.ties import APART, Said, Ties, slots_kept, tie
 from rewrite.turn import Reading, Turn
 
 NAN = math.nan
@@ -82,6 +82,8 @@ CHEAP_FEATURES = (
     "earlier_words",
     "tie",
     "tie_log_prob",
+    "tie_age",
+    "tie_followed",
     "ties_alike",
     "slots_kept",
     "nbest_ratio",
@@ -180,14 +182,14 @@ def cheap_features(
     ngrams: NgramWeights,
     p_fail: float,
     intent_log_probs: Mapping[str, float],
-    tie_log_probs: Mapping[str, float],
+    ties: Ties | None,
 ) -> np.ndarray:
     """CHEAP_FEATURES of all candidates of one turn.
 
     Args:
         p_fail: probability that the turn fails if left alone.
         intent_log_probs: log P(intent | query), nats; empty without a model of intents.
-        tie_log_probs: log P(tie to the session | query), nats; empty without a model of ties.
+        ties: what the log tells of ties to the session; None where it tells nothing.
 
     Returns:
         float64, shape (N, len(CHEAP_FEATURES)).
@@ -201,7 +203,7 @@ def cheap_features(
     alike = _alike(proposals, ratios, knowledge)
     earlier, nbest = [said(text) for text in turn.turns[-EARLIER:]], [said(text) for text in turn.asr_nbest]
     heard_words, earlier_words = set(heard.split()), {word for text in earlier for word in text.split()}
-    tied = _tied(proposals, _in_force(turn.turns[-EARLIER:], knowledge, own), tie_log_probs)
+    tied = _tied(query, proposals, _in_force(turn.turns[-EARLIER:], knowledge, own), ties)
     rows = []
     for row, (proposal, as_said) in enumerate(zip(proposals, texts, strict=True)):
         text = proposal.text
@@ -286,19 +288,27 @@ def _in_force(texts: Sequence[str], knowledge: Knowledge, own: Own) -> list[Said
 
 
 def _tied(
-    proposals: Sequence[Proposal], earlier: Sequence[Said], log_probs: Mapping[str, float]
-) -> list[tuple[float, float, float, float]]:
-    """Of each candidate: its tie to what was said before, from 0 for none to 3 for the same again; how likely that tie
-    is after this query, nats; how many candidates are tied so; the share of slots kept. NaN where nothing said before
-    is in force.
+    query: str, proposals: Sequence[Proposal], earlier: Sequence[Said], ties: Ties | None
+) -> list[tuple[float, ...]]:
+    """Of each candidate: the rank of its tie to what was said before; how likely that is after this query, nats; to how
+    long ago, and how often what it is tied to is followed so (both NaN where it is apart); how many candidates are tied
+    as it is; the share of slots kept. All NaN where nothing said before is in force.
     """
     if not earlier:
-        return [(NAN, NAN, NAN, NAN)] * len(proposals)
-    ties = [tie((proposal.text, proposal.reading), earlier) for proposal in proposals]
-    counts = Counter(ties)
+        return [(NAN,) * 6] * len(proposals)
+    found = [tie((proposal.text, proposal.reading), earlier) for proposal in proposals]
+    counts = Counter(found)
+    log_probs, followed = (ties.log_probs(query), ties.followed) if ties is not None else ({}, {})
     return [
-        (TIES.index(tied), log_probs.get(tied, NAN), counts[tied], slots_kept(proposal.reading, earlier))
-        for tied, proposal in zip(ties, proposals, strict=True)
+        (
+            tied.rank,
+            log_probs.get(tied.kind, NAN),
+            tied.age if tied.kind != APART else NAN,
+            followed.get(tied.intent or "", NAN),
+            counts[tied],
+            slots_kept(proposal.reading, earlier),
+        )
+        for tied, proposal in zip(found, proposals, strict=True)
     ]
 
 

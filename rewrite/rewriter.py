@@ -25,6 +25,7 @@ from rewrite.numerals import said
 from rewrite.propose import Proposal, Proposer
 from rewrite.spaces import Knowledge, Own
 from rewrite.text import MAX_CHARS, normalise
+from rewrite.ties import Ties
 from rewrite.trie import TokenTrie
 from rewrite.turn import Turn
 
@@ -69,7 +70,7 @@ class Scorer:
         intent_defect_rates: Mapping[str, float],
         blocked: Sequence[str] = (),
         ngrams: NgramWeights | None = None,
-        ties: Classifier | None = None,
+        ties: Ties | None = None,
     ) -> None:
         self.knowledge = knowledge
         self.generator = generator
@@ -106,9 +107,9 @@ class Scorer:
     def describe(self, considered: Considered, p_fail: float) -> None:
         """CHEAP_FEATURES of the proposals that are there."""
         c = considered
-        intents, ties = (of.log_probs(c.query) if of is not None else {} for of in (self.intents, self.ties))
+        intents = self.intents.log_probs(c.query) if self.intents is not None else {}
         c.features = cheap_features(
-            c.turn, c.query, c.proposals, self.knowledge, c.own, self._words, self.ngrams, p_fail, intents, ties
+            c.turn, c.query, c.proposals, self.knowledge, c.own, self._words, self.ngrams, p_fail, intents, self.ties
         )
 
     def unasked(self, considered: Considered, worth: np.ndarray) -> tuple[Considered, np.ndarray]:

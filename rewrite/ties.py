@@ -4,9 +4,13 @@ What a text leaves out ("play it again", "and in paris") nobody can tell from it
 understood say it in full next, and that shows how such a text is tied to what came before it.
 """
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import exp, isnan, nan
+from pathlib import Path
 
+from rewrite.classifier import Classifier
 from rewrite.turn import Reading
 
 Said = tuple[str, Reading]
@@ -24,16 +28,31 @@ _IN_WORDS = (
 )
 
 
-def tie(request: Said, earlier: Sequence[Said]) -> str:
-    """The closest tie of a request to those before it.
+@dataclass(frozen=True)
+class Tie:
+    """How a request is tied to an earlier one: of which kind, how many requests ago, 1 for the last, and its intent.
 
     AGAIN: the same text, or intent and slots. VARIED: the same intent, with other slots, or none to go by. TAKEN_UP:
-    another intent, with a slot value of theirs. APART: none of that.
+    another intent, with a slot value of it. APART: none of that; then `age` is 0 and `intent` None.
     """
-    return max((_tie(*request, *before) for before in earlier), key=TIES.index, default=APART)
+
+    kind: str = APART
+    age: int = 0
+    intent: str | None = None
+
+    @property
+    def rank(self) -> int:
+        """From 0 for APART to 3 for AGAIN."""
+        return TIES.index(self.kind)
 
 
-def _tie(text: str, reading: Reading, text_before: str, before: Reading) -> str:
+def tie(request: Said, earlier: Sequence[Said]) -> Tie:
+    """The closest tie of a request to those before it, oldest first; of two alike, that to the later one."""
+    found = (Tie(_kind(*request, *before), age, before[1].intent) for age, before in enumerate(reversed(earlier), 1))
+    return max((tied for tied in found if tied.kind != APART), key=lambda tied: tied.rank, default=Tie())
+
+
+def _kind(text: str, reading: Reading, text_before: str, before: Reading) -> str:
     if text == text_before or (reading.slots and reading.does(before)):
         return AGAIN
     if reading.intent is not None and reading.intent == before.intent:
@@ -50,6 +69,39 @@ def slots_kept(reading: Reading, earlier: Sequence[Said]) -> float:
     """Share of slots in common with the earlier request that has most, 0 to 1; 0 where none has any."""
     unions = ((reading.slots & before.slots, reading.slots | before.slots) for _, before in earlier)
     return max((len(both) / len(either) for both, either in unions if either), default=0.0)
+
+
+class Ties:
+    """What a log tells of ties.
+
+    Attributes:
+        model: log P(kind | text) of texts that fail.
+        followed: by intent, how often it is what a tied request is tied to, where it was said before, in (0, 1): "once
+            more" asks for a song, hardly for the time.
+    """
+
+    def __init__(self, model: Classifier, followed: Mapping[str, float]) -> None:
+        self.model = model
+        self.followed = dict(followed)
+
+    def log_probs(self, text: str) -> dict[str, float]:
+        """log P(kind | text) by kind, nats; a kind that the log does not have is left out."""
+        return self.model.log_probs(text)
+
+    def lean(self, text: str) -> bool:
+        """Whether what this text means hangs on what came before it, more often than not."""
+        return exp(self.log_probs(text).get(APART, -float("inf"))) < 0.5
+
+    def save(self, folder: Path) -> None:
+        """Write ties.safetensors, ties.txt and ties.json."""
+        self.model.save(folder, "ties")
+        (folder / "ties.json").write_text(json.dumps(self.followed, indent=1, sort_keys=True) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Ties | None":
+        """Read what `save` wrote; None where nothing is there."""
+        model = Classifier.load(folder, "ties")
+        return None if model is None else cls(model, json.loads((folder / "ties.json").read_text()))
 
 
 def tied_in_words(features: Mapping[str, float | None]) -> str:

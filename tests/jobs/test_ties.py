@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from jobs.sequels import GAP_S
-from jobs.ties import fit_ties, leans_on_session
-from rewrite.classifier import Classifier
-from rewrite.ties import AGAIN, APART
+from jobs.ties import fit_ties
+from rewrite.ties import AGAIN, APART, Ties
 from tests.jobs.test_labels import START, table, turn
 
 Rows = list[dict[str, Any]]
@@ -41,7 +40,7 @@ def world(gap_s: float = 15.0) -> Rows:
     return rows
 
 
-def fitted(rows: Rows) -> Classifier:
+def fitted(rows: Rows) -> Ties:
     found = fit_ties(table(*rows), 0)
     assert found is not None
     return found
@@ -50,16 +49,15 @@ def fitted(rows: Rows) -> Classifier:
 def test_a_text_that_is_followed_by_what_came_before_it_leans_on_the_session() -> None:
     ties = fitted(world())
     assert exp(ties.log_probs("again please")[AGAIN]) > 0.8
-    assert leans_on_session(ties, "again please")
-    assert leans_on_session(ties, "again peas")
+    assert ties.lean("again please")
+    assert ties.lean("again peas")
     assert exp(ties.log_probs("lay song 3")[APART]) > 0.6
-    assert not leans_on_session(ties, "lay song 3")
+    assert not ties.lean("lay song 3")
 
 
 def test_nothing_leans_where_all_texts_are_tied_alike_or_no_log_tells() -> None:
     assert fit_ties(table(*world()[: 3 * len(SONGS)]), 0) is None
     assert fit_ties(table(*world()).drop_columns(["intent"]), 0) is None
-    assert not leans_on_session(None, "again please")
 
 
 @pytest.mark.parametrize("change", ["late", "rewritten", "nothing went well before"])
@@ -82,4 +80,15 @@ def test_one_user_has_one_vote_however_often_they_speak() -> None:
         for n in range(1, 20)
         for row in session(70, ("stop", "stop", 0.0), ("again please", None, 0.9), played("play song 3"))
     ]
-    assert leans_on_session(fitted(world() + often), "again please")
+    assert fitted(world() + often).lean("again please")
+
+
+def test_it_is_counted_what_is_followed_so() -> None:
+    """A song that was asked for is asked for again; the time that was asked for between them is not."""
+    rows = world()
+    for n in range(20):
+        said = played(f"play song {n}")
+        rows += session(100 + n, said, ("what time is it", "time", 0.0), ("again please", None, 0.9), said)
+    followed = fitted(rows).followed
+    assert followed["play"] > 0.9
+    assert followed["time"] < 0.1

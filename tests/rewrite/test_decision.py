@@ -29,15 +29,15 @@ def candidate(text: str, space: str, gain: float, p_right: float = 0.5) -> Candi
 
 
 def test_a_likely_personal_candidate_goes_before_a_better_global_one() -> None:
-    found = [candidate("g", "global", 0.9), candidate("p", "personal", 0.5), candidate("q", "personal", 0.2)]
+    found = [candidate("g", "global", 0.9), candidate("p", "personal", 0.8), candidate("q", "personal", 0.2)]
     assert choose(found, {"personal": 0.1, "global": 0.1}) == found[1]
-    assert choose(found, {"personal": 0.5, "global": 0.1}) == found[0]
-    assert choose(found, {"personal": 0.5, "global": 0.9}) is None
+    assert choose(found, {"personal": 0.8, "global": 0.1}) == found[0]
+    assert choose(found, {"personal": 0.8, "global": 0.9}) is None
     assert choose([], {"personal": 0.0, "global": 0.0}) is None
 
 
 def test_an_unlikely_personal_candidate_does_not_keep_out_a_sure_global_one() -> None:
-    found = [candidate("g", "global", 0.9), candidate("p", "personal", 0.4)]
+    found = [candidate("g", "global", 0.9), candidate("p", "personal", 0.7)]
     assert choose(found, {"personal": 0.1, "global": 0.1}) == found[0]
     assert choose(found, {"personal": 0.1, "global": 0.9}) == found[1]
 

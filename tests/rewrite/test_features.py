@@ -9,7 +9,7 @@ from rewrite.classifier import Classifier
 from rewrite.features import CHEAP_FEATURES
 from rewrite.rewriter import Scorer
 from rewrite.spaces import Knowledge, KnownText, Own, OwnText, Personal
-from rewrite.ties import TIES
+from rewrite.ties import TIES, Ties
 from rewrite.turn import Reading, Turn
 
 TEXTS = ("play songs by marlow finch", "play songs by leo castellan", "stop")
@@ -67,7 +67,8 @@ def tied(query: str, *turns: str, mine: tuple[str, ...] = ()) -> dict[str, dict[
 
     known = {text: KnownText(text, read(text), 5, 2, 9, 0.9, 0.7) for text in (*TEXTS, "ask marlow finch")}
     own = Own({text: OwnText(text, read(text), 1, 0.0, 1.0) for text in mine})
-    ties = Classifier(list(TIES), np.zeros((2**15, 4), np.float32), np.log(np.array([1, 2, 3, 4], np.float32) / 10))
+    model = Classifier(list(TIES), np.zeros((2**15, 4), np.float32), np.log(np.array([1, 2, 3, 4], np.float32) / 10))
+    ties = Ties(model, {"play": 0.75})
     scorer = Scorer(Knowledge(known, {}, {}, Personal({"me": own})), None, None, None, {}, ties=ties)
     considered = scorer.consider(Turn(query, turns=turns, user_id="me"), query)
     scorer.propose(considered, 1.0)
@@ -84,6 +85,9 @@ def test_candidates_are_tied_to_what_was_said_before_and_each_tie_has_its_chance
     assert told == [(3, 0.4), (2, 0.3), (0, 0.1), (1, 0.2)]
     assert [found[text]["slots_kept"] for text in (TEXTS[0], TEXTS[1])] == [1, 0]
     assert {row["ties_alike"] for row in found.values()} == {1}
+    assert [found[text]["tie_age"] for text in TEXTS[:2]] == [1, 1]
+    assert [found[text]["tie_followed"] for text in TEXTS[:2]] == [0.75, 0.75]
+    assert all(math.isnan(found["stop"][name]) for name in ("tie_age", "tie_followed"))
 
 
 def test_a_users_own_text_ties_as_well_and_one_that_is_not_in_force_ties_nothing() -> None:
