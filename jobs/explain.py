@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rewrite.ties import tied_in_words
-
 if TYPE_CHECKING:
     from rewrite import Rewriter
     from rewrite.decision import Candidate, Decision
@@ -87,6 +85,8 @@ def _print_candidates(candidates: "tuple[Candidate, ...]") -> None:
 
 def _print_grounds(rewriter: "Rewriter", query: str, candidate: "Candidate") -> None:
     """Trie path and evidence of one candidate."""
+    from rewrite.ties import tied_in_words
+
     typer.echo(candidate.text)
     if path := rewriter.path(candidate.text):
         # every bar is a place where the trie offers another continuation

@@ -15,6 +15,7 @@ from jobs import catalogue_references, learn, run_demo, simulate
 from jobs.bench.settled import Settled, point_of, settle
 from jobs.bench.voicelogs import Done, measure_voicelogs
 from jobs.catalogue_references import FITTED
+from jobs.evaluation import ALONE
 from jobs.learn import LearnConfig
 from jobs.operating_point import OperatingPoint
 from jobs.references import Answers
@@ -81,7 +82,7 @@ def test_every_reference_stands_beside_ours_with_its_curve(
 ) -> None:
     measure(voicelogs=logs, mined=mined, bundle=bundle, json=tmp_path / "q.json", plot=tmp_path / "q.png")
     report = json.loads((tmp_path / "q.json").read_text())["voicelogs"]
-    rows = {"reprise"} | SIMPLE | set(FITTED)
+    rows = {"reprise", ALONE} | SIMPLE | set(FITTED)
     assert report["systems"].keys() == report["curves"].keys() == rows
     assert next(iter(report["systems"])) == "reprise"
     assert set(report["operating_points"]) == set(FITTED)
