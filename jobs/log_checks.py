@@ -58,6 +58,10 @@ def _is_slot(kind: pa.DataType) -> bool:
     return bool(pa.types.is_struct(kind)) and {"name", "value"} <= {field.name for field in kind}
 
 
+def _is_rewrite(kind: pa.DataType) -> bool:
+    return _is_null(kind) or (bool(pa.types.is_struct(kind)) and "text" in {field.name for field in kind})
+
+
 def _is_time(kind: pa.DataType) -> bool:
     return bool(pa.types.is_timestamp(kind)) or _is_text(kind)
 
@@ -70,6 +74,7 @@ _EXPECTED: dict[str, tuple[str, Callable[[pa.DataType], bool]]] = {
     "timestamp": ("a timestamp in UTC, or its text as ISO 8601", _is_time),
     "asr_nbest": ("a list of strings", _is_list(_is_text)),
     "slots": ("a list of structs with name and value", _is_list(_is_slot)),
+    "rewrite": ("a struct with text, source, bundle, propensity and holdout", _is_rewrite),
 }
 """What columns may hold, in words and as a test."""
 

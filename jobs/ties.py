@@ -10,7 +10,7 @@ from jobs.sequels import GAP_S, LATER_TURNS
 from jobs.turns import turns_of
 from rewrite.classifier import Classifier
 from rewrite.text import normalise
-from rewrite.ties import APART, Said, Tie, Ties, tie
+from rewrite.ties import APART, Said, Tie, Ties, key_of, tie
 from rewrite.turn import Turn
 
 PENALTY = 1e-3
@@ -60,13 +60,16 @@ def _continued(
 
 
 def _followed(found: Sequence[Continued]) -> dict[str, float]:
-    """By intent, the share of tied requests before which it was said that are tied to it, smoothed by one of each."""
-    tied = [
-        (tied.intent, {reading.intent for _, reading in earlier}) for _, tied, earlier in found if tied.kind != APART
-    ]
-    said = Counter(intent for _, intents in tied for intent in intents)
-    to = Counter(intent for intent, _ in tied)
-    return {intent: (to[intent] + 1) / (said[intent] + 2) for intent in sorted(filter(None, said))}
+    """By kind and intent: of the requests tied in that way, before which the intent was said, the share that is tied to
+    it, smoothed by one of each.
+    """
+    said: Counter[str] = Counter()
+    to: Counter[str] = Counter()
+    for _, tied, earlier in found:
+        if tied.kind != APART:
+            said.update({key_of(tied.kind, reading.intent) for _, reading in earlier})
+            to[key_of(tied.kind, tied.intent)] += 1
+    return {key: (to[key] + 1) / (said[key] + 2) for key in sorted(said)}
 
 
 def went_well_before(logged: Sequence[Turn], acted: Sequence[str], fails: Sequence[bool], row: int) -> list[Said]:

@@ -59,7 +59,8 @@ def read_log(path: Path) -> pa.Table:
             f"{path} is not an interaction log: column {', '.join(missing)} is missing; got {got}; "
             "rename the columns to the log contract (see docs/log.md)"
         )
-    table = table.select([name for name in DECISION_COLUMNS if name in table.column_names])
+    # what became of an earlier turn's text is known; the turn's own is decided anew
+    table = table.select([name for name in (*DECISION_COLUMNS, "rewrite") if name in table.column_names])
     check_values(table, str(path))
     return table
 
@@ -75,7 +76,7 @@ def turns_of(table: pa.Table) -> list[Turn]:
     """Turns in the order of the table; earlier turns of each are found by user and time, not by row order."""
     columns = {name: table[name].to_pylist() for name in table.column_names if name != "timestamp"}
     seconds = _seconds(table["timestamp"])
-    earlier, gaps = _context(columns["user_id"], seconds, columns["utterance"], columns["interaction_id"])
+    earlier, gaps = _context(columns["user_id"], seconds, _acted_on(columns), columns["interaction_id"])
     return [_turn(columns, row, seconds[row], earlier[row], gaps[row]) for row in range(table.num_rows)]
 
 
@@ -112,10 +113,23 @@ def _seconds(column: pa.ChunkedArray) -> np.ndarray:
     return np.asarray(pc.divide(pc.cast(micros, pa.float64()), 1e6).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
+def _acted_on(columns: dict[str, list[Any]]) -> list[str | None]:
+    """The text that the assistant acted on in each turn: what was said, or what a rewrite made of it."""
+    if "effective_text" in columns:
+        return columns["effective_text"]
+    rewrites = columns.get("rewrite") or [None] * len(columns["utterance"])
+    return [
+        said if made is None or made.get("holdout") or not made.get("text") else made["text"]
+        for said, made in zip(columns["utterance"], rewrites, strict=True)
+    ]
+
+
 def _context(
     users: Sequence[str], seconds: np.ndarray, texts: Sequence[str | None], ids: Sequence[str | None]
 ) -> tuple[list[tuple[str, ...]], list[float | None]]:
-    """Each turn's earlier texts of the same user, newest last, and the gap to the newest, seconds."""
+    """Each turn's earlier texts of the same user, as they were acted on, newest last, and the gap to the newest,
+    seconds.
+    """
     earlier: list[tuple[str, ...]] = [()] * len(users)
     gaps: list[float | None] = [None] * len(users)
     order = sorted(range(len(users)), key=lambda r: (users[r] or "", np.isnan(seconds[r]), seconds[r], ids[r] or ""))

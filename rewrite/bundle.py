@@ -107,6 +107,8 @@ def check_kind(folder: Path) -> None:
         raise BundleError(
             f"{folder} is not a bundle but a run of `reprise mine`; `reprise learn {folder} --out BUNDLE` makes one"
         )
+    if (folder / "bundle" / "manifest.json").is_file():
+        raise BundleError(f"{folder} is not a bundle but holds one; name that: {folder / 'bundle'}")
     if (folder / "bundles").is_dir():
         raise BundleError(
             f"{folder} is not a bundle but a registry; name one of its bundles, {folder / 'bundles'}/ID "

@@ -292,19 +292,20 @@ def _tied(
 ) -> list[tuple[float, ...]]:
     """Of each candidate: the rank of its tie to what was said before; how likely that is after this query, nats; to how
     long ago, and how often what it is tied to is followed so (both NaN where it is apart); how many candidates are tied
-    as it is; the share of slots kept. All NaN where nothing said before is in force.
+    as it is; the share of slots kept. At the beginning of a session everything is apart. All NaN where the log tells
+    nothing.
     """
-    if not earlier:
+    if ties is None:
         return [(NAN,) * 6] * len(proposals)
     found = [tie((proposal.text, proposal.reading), earlier) for proposal in proposals]
     counts = Counter(found)
-    log_probs, followed = (ties.log_probs(query), ties.followed) if ties is not None else ({}, {})
+    log_probs = ties.log_probs(query)
     return [
         (
             tied.rank,
             log_probs.get(tied.kind, NAN),
             tied.age if tied.kind != APART else NAN,
-            followed.get(tied.intent or "", NAN),
+            ties.follow(tied),
             counts[tied],
             slots_kept(proposal.reading, earlier),
         )

@@ -207,7 +207,17 @@ class Rewriter:
         return load(Path(path))
 
     def rewrite(self, text: str, user_id: str | None = None, turns: Sequence[str] = (), **context: Any) -> Decision:
-        """Decide one turn; `turns` are the session's earlier texts, `context` further fields of `Turn`."""
+        """Decide one turn; `turns` are the session's earlier texts, as they were acted on, oldest first, `context`
+        further fields of `Turn`.
+
+        Raises:
+            TypeError: `text` or one of `turns` is no string, or `turns` is one.
+        """
+        if isinstance(turns, str) or not all(isinstance(said, str) for said in (text, *turns)):
+            raise TypeError(
+                f"text must be a string and turns a list of strings; got {text!r} and {turns!r}; "
+                "is a single earlier text not in brackets, or one missing (None)?"
+            )
         return self.rewrite_turn(Turn(text, user_id=user_id, turns=tuple(turns), **context))
 
     def rewrite_batch(self, turns: Sequence[Turn]) -> list[Decision]:
@@ -220,7 +230,8 @@ class Rewriter:
         if not query or len(query) > MAX_CHARS:
             return Decision(None, None, 0.0, "too_long" if query else "empty")
         heard = tuple(normalise(t) for t in turn.asr_nbest)
-        turn = replace(turn, turns=tuple(normalise(t) for t in turn.turns), asr_nbest=heard)
+        earlier = (normalise(t) for t in turn.turns)
+        turn = replace(turn, turns=tuple(t for t in earlier if t), asr_nbest=heard)
         known = self.scorer.knowledge.known.get(query)
         usual = self.decider.usual
         considered = self.scorer.consider(usual.completed(turn, known.reading if known else None), query)

@@ -71,13 +71,18 @@ def slots_kept(reading: Reading, earlier: Sequence[Said]) -> float:
     return max((len(both) / len(either) for both, either in unions if either), default=0.0)
 
 
+def key_of(kind: str, intent: str | None) -> str:
+    """A kind of tie to an intent, as `Ties.followed` names it."""
+    return f"{kind} {intent or ''}"
+
+
 class Ties:
     """What a log tells of ties.
 
     Attributes:
         model: log P(kind | text) of texts that fail.
-        followed: by intent, how often it is what a tied request is tied to, where it was said before, in (0, 1): "once
-            more" asks for a song, hardly for the time.
+        followed: by kind and intent, how often a request tied in this way is tied to that intent, where it was said
+            before, in (0, 1): songs are asked for again, the time hardly.
     """
 
     def __init__(self, model: Classifier, followed: Mapping[str, float]) -> None:
@@ -87,6 +92,10 @@ class Ties:
     def log_probs(self, text: str) -> dict[str, float]:
         """log P(kind | text) by kind, nats; a kind that the log does not have is left out."""
         return self.model.log_probs(text)
+
+    def follow(self, tied: Tie) -> float:
+        """How often what `tied` is tied to is followed so; NaN where it is apart, a half where nobody knows."""
+        return nan if tied.kind == APART else self.followed.get(key_of(tied.kind, tied.intent), 0.5)
 
     def lean(self, text: str) -> bool:
         """Whether what this text means hangs on what came before it, more often than not."""

@@ -30,8 +30,8 @@ class Reading:
 class Turn:
     """The decision-time columns of one logged or live turn, and the session before it.
 
-    `turns` are the session's earlier texts, oldest first; `gap_s` is the time since the last of them, seconds, None
-    for a session's first turn. Confidences are in [0, 1], None where the site has none.
+    `turns` are the session's earlier texts as they were acted on, oldest first; `gap_s` is the time since the last of
+    them, seconds, None for a session's first turn. Confidences are in [0, 1], None where the site has none.
     """
 
     utterance: str

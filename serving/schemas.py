@@ -39,7 +39,9 @@ class RewriteRequest(Strict):
     interaction_id: Identifier | None = Field(
         None, description="the turn's id in your interaction log, by which exposures are joined to it"
     )
-    turns: list[Text] = Field([], max_length=TURNS, description="the session's earlier texts, oldest first")
+    turns: list[Text] = Field(
+        [], max_length=TURNS, description="the session's earlier texts, oldest first, of a rewritten turn its rewrite"
+    )
     gap_s: NotNegative | None = Field(None, description="seconds since the latest of `turns`")
     asr_confidence: Share | None = None
     asr_nbest: list[Text] = Field([], max_length=20, description="what else may have been said, best first")

@@ -24,6 +24,7 @@ GLOSSARY = {
     "precision": "rewrites that do what the user wanted / rewrites",
     "fixed": "defective turns that the rewrite cures / defective turns",
     "harm": "good turns rewritten wrong / good turns",
+    "each turn alone": "ours, had nothing been said before the turn: what the session is worth",
 }
 
 

@@ -90,5 +90,5 @@ def test_it_is_counted_what_is_followed_so() -> None:
         said = played(f"play song {n}")
         rows += session(100 + n, said, ("what time is it", "time", 0.0), ("again please", None, 0.9), said)
     followed = fitted(rows).followed
-    assert followed["play"] > 0.9
-    assert followed["time"] < 0.1
+    assert followed["again play"] > 0.9
+    assert followed["again time"] < 0.1

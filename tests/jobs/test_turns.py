@@ -47,6 +47,7 @@ def test_a_log_without_a_required_column_is_refused(missing: str, tmp_path: Path
 
 WRONG: list[tuple[list[dict[str, Any]], str]] = [
     ([row(1) | {"user_id": 7}], "column user_id has type int64; expected string"),
+    ([row(1, rewrite="jazz")], "column rewrite has type string; expected a struct with text"),
     ([row(1, slots=["jazz"])], r"column slots has type list<.*>; expected a list of structs with name and value"),
     ([row(1, asr_confidence="high")], "column asr_confidence has type string; expected double"),
     ([row(1) | {"timestamp": 1709280000}], "column timestamp has type int64; expected a timestamp in UTC"),
@@ -100,7 +101,7 @@ def test_outcomes_are_never_read(tmp_path: Path) -> None:
     outcome = {"status": "ok", "interrupted": False, "dwell_s": 3.0, "response": "playing"}
     pq.write_table(log(row(1, asr_confidence=0.5, **outcome)), tmp_path / "log.parquet")
     names = read_log(tmp_path / "log.parquet").column_names
-    assert set(names) <= set(DECISION_COLUMNS)
+    assert set(names) <= {*DECISION_COLUMNS, "rewrite"}
     assert "asr_confidence" in names
 
 
@@ -157,6 +158,26 @@ def test_the_context_is_the_same_users_last_turns_newest_last() -> None:
     assert turns[2].turns == ("text 0", "text 1")
     assert turns[5].turns == ("text 2", "text 3", "text 4")
     assert turns[6].turns == ()
+
+
+def test_an_earlier_turn_is_what_it_was_rewritten_to(tmp_path: Path) -> None:
+    """The service acted on the rewrite, except in the holdout; the turn itself is decided by what was said."""
+    made = {"text": "play thaw", "holdout": False}
+    rows = [
+        row(1, second=0, text="pay tall", rewrite=made),
+        row(2, second=20, text="pay tall", rewrite=made | {"holdout": True}),
+        row(3, second=40, text="louder", rewrite=None),
+        row(4, second=60, text="once more", rewrite=None),
+    ]
+    pq.write_table(log(*rows), tmp_path / "log.parquet")
+    turns = turns_of(read_log(tmp_path / "log.parquet"))
+    assert turns[3].turns == ("play thaw", "pay tall", "louder")
+    assert [turn.utterance for turn in turns] == ["pay tall", "pay tall", "louder", "once more"]
+
+
+def test_of_mined_turns_the_text_that_was_acted_on_is_the_earlier_one() -> None:
+    rows = [row(1, second=0, text="pay tall", effective_text="play thaw"), row(2, second=9, effective_text="x")]
+    assert turns_of(log(*rows))[1].turns == ("play thaw",)
 
 
 def test_a_longer_gap_ends_the_context() -> None:

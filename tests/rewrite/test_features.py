@@ -68,7 +68,7 @@ def tied(query: str, *turns: str, mine: tuple[str, ...] = ()) -> dict[str, dict[
     known = {text: KnownText(text, read(text), 5, 2, 9, 0.9, 0.7) for text in (*TEXTS, "ask marlow finch")}
     own = Own({text: OwnText(text, read(text), 1, 0.0, 1.0) for text in mine})
     model = Classifier(list(TIES), np.zeros((2**15, 4), np.float32), np.log(np.array([1, 2, 3, 4], np.float32) / 10))
-    ties = Ties(model, {"play": 0.75})
+    ties = Ties(model, {"again play": 0.75})
     scorer = Scorer(Knowledge(known, {}, {}, Personal({"me": own})), None, None, None, {}, ties=ties)
     considered = scorer.consider(Turn(query, turns=turns, user_id="me"), query)
     scorer.propose(considered, 1.0)
@@ -86,7 +86,7 @@ def test_candidates_are_tied_to_what_was_said_before_and_each_tie_has_its_chance
     assert [found[text]["slots_kept"] for text in (TEXTS[0], TEXTS[1])] == [1, 0]
     assert {row["ties_alike"] for row in found.values()} == {1}
     assert [found[text]["tie_age"] for text in TEXTS[:2]] == [1, 1]
-    assert [found[text]["tie_followed"] for text in TEXTS[:2]] == [0.75, 0.75]
+    assert [found[text]["tie_followed"] for text in TEXTS[:2]] == [0.75, 0.5]
     assert all(math.isnan(found["stop"][name]) for name in ("tie_age", "tie_followed"))
 
 
@@ -94,8 +94,11 @@ def test_a_users_own_text_ties_as_well_and_one_that_is_not_in_force_ties_nothing
     found = tied("play it", "play mine", mine=("play mine",))
     assert (found["play mine"]["tie"], found[TEXTS[0]]["tie"], found["stop"]["tie"]) == (3, 2, 0)
     assert found[TEXTS[0]]["ties_alike"] == 2
-    gone = tied("play it", "play mine")
-    assert all(math.isnan(row[name]) for row in gone.values() for name in ("tie", "tie_log_prob", "ties_alike"))
+    for session in (("play mine",), ()):
+        apart = tied("play it", *session)
+        assert {row["tie"] for row in apart.values()} == {0}
+        assert {round(math.exp(row["tie_log_prob"]), 3) for row in apart.values()} == {0.1}
+        assert {row["ties_alike"] for row in apart.values()} == {len(apart)}
 
 
 def test_at_the_beginning_of_a_session_nothing_is_known_of_it() -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -240,3 +241,19 @@ def test_contenders_are_the_best_and_none_far_below() -> None:
     assert contenders(np.linspace(0.9, 1.0, 100)).tolist() == list(range(100 - SIFTED, 100))
     assert contenders(np.zeros(0), 0.1).tolist() == []
     assert contenders(np.zeros(2), 0.1).tolist() == [0, 1]
+
+
+def test_earlier_texts_that_hold_nothing_are_no_turns(rewriter: Rewriter) -> None:
+    song = "play ancient bridges"
+    plain, blank = (rewriter.rewrite("again", turns=said, asr_confidence=0.4) for said in ([song], [song, "", " ", ""]))
+    assert blank.p_fail == plain.p_fail
+    assert [(c.text, c.gain) for c in blank.candidates] == [(c.text, c.gain) for c in plain.candidates]
+    assert plain.candidates
+
+
+@pytest.mark.parametrize(
+    ("text", "turns"), [("again", "play jazz"), ("again", [None]), ("again", ["a", 5]), (None, [])]
+)
+def test_what_is_no_text_is_named(text: Any, turns: Any, rewriter: Rewriter) -> None:
+    with pytest.raises(TypeError, match="turns a list of strings; got"):
+        rewriter.rewrite(text, turns=turns)

@@ -71,6 +71,7 @@ def test_it_says_that_it_listens_only_once_it_does(tmp_path: Path) -> None:
         ),
         (["serve", "--bundle", "reg"], "reg is not a bundle but a registry; name one of its bundles, reg/bundles/ID"),
         (["explain", "x", "--bundle", "file"], "file is not a bundle: it is a file"),
+        (["explain", "x", "--bundle", "demo"], "demo is not a bundle but holds one; name that: demo/bundle"),
         (["explain", "x", "--bundle", "gone"], "gone is not a bundle: nothing is there"),
         (["rewrite", "file", "--bundle", "mined", "--out", "o"], "mined is not a bundle but a run of `reprise mine`"),
         (["rewrite", "file", "--bundle", "mined", "--out", "reg"], "--out is a folder; got reg"),
@@ -93,6 +94,8 @@ def test_what_is_not_there_is_refused_by_name(
     (tmp_path / "file").touch()
     (tmp_path / "reg" / "bundles").mkdir(parents=True)
     (tmp_path / "mined").mkdir()
+    (tmp_path / "demo" / "bundle").mkdir(parents=True)
+    (tmp_path / "demo" / "bundle" / "manifest.json").touch()
     (tmp_path / "learned" / "decision").mkdir(parents=True)
     for name in ("manifest.json", "_SUCCESS"):
         (tmp_path / "mined" / name).write_text("{}")
