@@ -60,6 +60,8 @@ def in_words(decision: "Decision") -> str:
     held = next((c for c in decision.candidates if c.barrier.reason), None)
     if decision.reason == "guarded" and held is not None:
         why = f"{why}, {held.text!r}: {in_need(held.barrier)}"
+    if decision.reason in ("empty", "too_long"):
+        return f"leave it alone: {why}"
     if decision.text is None:
         return f"leave it alone: {why} ({fails})"
     sure = f"chance that the rewrite is right: {decision.confidence:.2f}"

@@ -113,3 +113,9 @@ def test_the_tie_stands_among_the_grounds(monkeypatch: pytest.MonkeyPatch, capsy
     again = replace(FOUND, features={"ratio": 88.0, "tie": 3.0, "tie_log_prob": 0.0})
     out = shown(monkeypatch, capsys, Decision(FOUND.text, "global", 0.91, "rewritten", 0.95, (again,)), "Play it again")
     assert "  session   what was said before, again" in out
+
+
+@pytest.mark.parametrize("reason", ["empty", "too_long"])
+def test_no_chance_is_told_of_what_was_never_judged(reason: str) -> None:
+    assert "chance" not in in_words(Decision(None, None, 0.0, reason))
+    assert "chance that it fails as it is: 0.20" in in_words(Decision(None, None, 0.8, "likely_fine", 0.2))
