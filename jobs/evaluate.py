@@ -110,12 +110,14 @@ def without_session(turns: Path, bundle: Path, decisions: Path) -> "dict[str, An
     Args:
         decisions: file to write them to.
     """
-    from jobs import rewrite
-    from jobs.evaluation import ALONE, read_decisions
-    from jobs.turns import read_log
+    import numpy as np
 
-    rewrite.run(turns, bundle, decisions, workers=default_workers(), alone=True)
-    return {ALONE: read_decisions(decisions, read_log(turns)["interaction_id"].to_pylist())}
+    from jobs import rewrite
+    from jobs.evaluation import ALONE
+    from jobs.references import Answers
+
+    made = rewrite.run(turns, bundle, decisions, workers=default_workers(), alone=True)
+    return {ALONE: Answers(tuple(d.text for d in made), np.array([d.confidence for d in made], dtype=np.float64))}
 
 
 def _normalised(utterances: list[str | None]) -> list[str]:

@@ -28,13 +28,15 @@ class Hindsight(Rewriter):
 
 def in_hindsight(history: History, bundle: Path) -> Hindsight:
     """The bundle learned from `history`: its trees are fitted once more, as they were; thresholds are its own."""
+    from jobs.ties import fit_ties
     from rewrite.bundle import verify
     from rewrite.spaces import Knowledge
 
     made = Rewriter.load(bundle)
     config = LearnConfig(**{**verify(bundle).get("config", {}), "guards": made.decider.guards})
     then = scorer_then(history, made.scorer.generator, config.seed)
-    fitted = fit_decision(history, Knowledge.from_tables(history.tables), then, config)
+    knowledge, ties = Knowledge.from_tables(history.tables), fit_ties(history.turns, config.seed)
+    fitted = fit_decision(history, knowledge, then, ties, config)
     for decider in (fitted.decider, *fitted.unseen.values()):
         decider.thresholds = made.decider.thresholds
     return Hindsight(then, fitted)

@@ -16,15 +16,15 @@ import pyarrow.compute as pc
 
 from jobs.acted import acted_on, as_said
 from jobs.follow_ups import FollowUps
-from jobs.ties import fit_ties_of
 from jobs.turns import turns_of
 from rewrite.judged import Judged, Want
 from rewrite.spaces import Knowledge
 from rewrite.text import normalise
+from rewrite.ties import Ties
 from rewrite.turn import Reading, Turn
 
 
-def judged_turns(turns: pa.Table, since: datetime, knowledge: Knowledge) -> list[Judged]:
+def judged_turns(turns: pa.Table, since: datetime, knowledge: Knowledge, ties: Ties | None) -> list[Judged]:
     """Judge every turn of mining's `turns` table from `since` on.
 
     A turn fails if its defect probability is over a half. What a good turn wanted is what it got. What a failing one
@@ -35,6 +35,7 @@ def judged_turns(turns: pa.Table, since: datetime, knowledge: Knowledge) -> list
 
     Args:
         knowledge: the whole history's: only its mined pairs are looked at.
+        ties: the whole history's, as `jobs.ties` fits them: which texts lean on the session.
     """
     ordered = turns.sort_by([("user_id", "ascending"), ("timestamp", "ascending"), ("interaction_id", "ascending")])
     probability = ordered["defect_probability"].to_pylist()
@@ -43,7 +44,7 @@ def judged_turns(turns: pa.Table, since: datetime, knowledge: Knowledge) -> list
     logged = turns_of(ordered)
     fails = [p > 0.5 for p in probability]
     rows = [row for row in range(len(logged)) if inside[row] and not shown[row]]
-    follow_ups = FollowUps(logged, acted, fails, knowledge, fit_ties_of(logged, acted, shown, fails, seed=0))
+    follow_ups = FollowUps(logged, acted, fails, knowledge, ties)
     wants = {row: follow_ups.want(row) if fails[row] else _own(logged[row]) for row in rows}
     of_text = [row for row in rows if fails[row] and not follow_ups.leans(row)]
     shared = _mined(knowledge) | _shared(wants, of_text, logged)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rewrite.generator import Generator
     from rewrite.rewriter import Scorer
     from rewrite.spaces import Knowledge
+    from rewrite.ties import Ties
     from rewrite.training import TrainingConfig
 
 _TABLES = ("reformulations", "utterances", "rewrites", "text_outcomes", "personal", "personal_rewrites")
@@ -114,10 +115,10 @@ def run(mined: Path, out: Path, config: LearnConfig, say: Callable[[str], None] 
     say("learning what texts mean")
     scorer = scorer_then(history, generator, config.seed)
     say(f"fitting the decision on the turns held back since {history.since:%Y-%m-%d}")
-    fitted = fit_decision(history, knowledge, scorer, config)
+    known_ties = fit_ties(history.turns, config.seed)
+    fitted = fit_decision(history, knowledge, scorer, known_ties, config)
     # as the evidence does, what the bundle knows of texts goes up to the last day
     known_intents = _intents(history.turns, history.tables, config.seed)
-    known_ties = fit_ties(history.turns, config.seed)
     log.info("fitted on held-back history, out of fold", **{k: round(v, 4) for k, v in fitted.figures.items()})
 
     def write(folder: Path) -> None:
@@ -368,8 +369,10 @@ def _intents(turns: "pa.Table", tables: Mapping[str, "pa.Table"], seed: int) -> 
     return None if model is None else model.rounded
 
 
-def fit_decision(history: History, knowledge: "Knowledge", then: "Scorer", config: LearnConfig) -> "Fit":
-    """Fit on the held-back days, with what was known `then`; `knowledge` is the whole history's."""
+def fit_decision(
+    history: History, knowledge: "Knowledge", then: "Scorer", ties: "Ties | None", config: LearnConfig
+) -> "Fit":
+    """Fit on the held-back days, with what was known `then`; `knowledge` and `ties` are the whole history's."""
     from jobs.labels import judged_turns
     from jobs.progress import progress
     from rewrite.fitting import fit
@@ -379,7 +382,7 @@ def fit_decision(history: History, knowledge: "Knowledge", then: "Scorer", confi
         fitting = FittingConfig(
             harm_allowed=config.harm, most_rescored=config.most_rescored, seed=config.seed, guards=config.guards
         )
-        judged = judged_turns(history.turns, history.since, knowledge)
+        judged = judged_turns(history.turns, history.since, knowledge, ties)
         return fit(judged, then, fitting, lambda done, of: advance(total=of))
 
 

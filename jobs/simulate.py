@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 DEMO = Path(__file__).parent / "demo"
 
 ELLIPSES = 0.06
-"""One turn in fifty is then such that only the session explains it."""
+"""One turn in forty is then such that only the session explains it."""
 
 
 def simulate(

@@ -21,16 +21,7 @@ def fit_ties(turns: pa.Table, seed: int) -> Ties | None:
     """Ties of texts that fail after something went well in the session; None where all are tied alike."""
     ordered = turns.sort_by([("user_id", "ascending"), ("timestamp", "ascending"), ("interaction_id", "ascending")])
     fails = [p > 0.5 for p in ordered["defect_probability"].to_pylist()]
-    return fit_ties_of(turns_of(ordered), *acted_on(ordered), fails, seed)
-
-
-def fit_ties_of(
-    logged: Sequence[Turn], acted: Sequence[str], shown: Sequence[bool], fails: Sequence[bool], seed: int
-) -> Ties | None:
-    """As `fit_ties`, of turns in order of user and time, with the texts that were acted on, and which of these were
-    rewrites.
-    """
-    found = list(_continued(logged, acted, shown, fails))
+    found = list(_continued(turns_of(ordered), *acted_on(ordered), fails))
     # one vote per user, text and kind
     votes = sorted({(turn.user_id or "", normalise(turn.utterance), tied.kind) for turn, tied, _ in found})
     texts, kinds = [text for _, text, _ in votes], [kind for _, _, kind in votes]
@@ -45,10 +36,13 @@ Continued = tuple[Turn, Tie, list[Said]]
 def _continued(
     logged: Sequence[Turn], acted: Sequence[str], shown: Sequence[bool], fails: Sequence[bool]
 ) -> Iterator[Continued]:
-    """Failed turns with something that went well before them and something that went well soon after."""
+    """Failed turns with something that went well before them and something that went well soon after.
+
+    Args:
+        logged: in order of user and time. acted, shown: the texts that were acted on, and which were rewrites.
+    """
     for row, turn in enumerate(logged):
-        earlier = went_well_before(logged, acted, fails, row)
-        if not fails[row] or shown[row] or not earlier:
+        if not fails[row] or shown[row] or not (earlier := went_well_before(logged, acted, fails, row)):
             continue
         for later in range(row + 1, min(row + 1 + LATER_TURNS, len(logged))):
             gap_s = logged[later].gap_s
@@ -73,7 +67,11 @@ def _followed(found: Sequence[Continued]) -> dict[str, float]:
 
 
 def went_well_before(logged: Sequence[Turn], acted: Sequence[str], fails: Sequence[bool], row: int) -> list[Said]:
-    """The earlier requests of the session that were understood and went well, as they were acted on."""
+    """The earlier requests of the session that were understood and went well, as they were acted on.
+
+    Args:
+        logged: in order of user and time, so that the turns before `row` are those in its `turns`.
+    """
     context = range(row - len(logged[row].turns), row)
     understood = (before for before in context if not fails[before] and logged[before].reading.intent is not None)
     return [(acted[before], logged[before].reading) for before in understood]

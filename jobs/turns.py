@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 import pyarrow.parquet as pq
 
+from jobs.acted import acted_on
 from jobs.log_checks import check_values
 from jobs.log_files import check_formats
 from rewrite.text import normalise
@@ -76,7 +77,7 @@ def turns_of(table: pa.Table) -> list[Turn]:
     """Turns in the order of the table; earlier turns of each are found by user and time, not by row order."""
     columns = {name: table[name].to_pylist() for name in table.column_names if name != "timestamp"}
     seconds = _seconds(table["timestamp"])
-    earlier, gaps = _context(columns["user_id"], seconds, _acted_on(columns), columns["interaction_id"])
+    earlier, gaps = _context(columns["user_id"], seconds, acted_on(table)[0], columns["interaction_id"])
     return [_turn(columns, row, seconds[row], earlier[row], gaps[row]) for row in range(table.num_rows)]
 
 
@@ -113,19 +114,8 @@ def _seconds(column: pa.ChunkedArray) -> np.ndarray:
     return np.asarray(pc.divide(pc.cast(micros, pa.float64()), 1e6).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
-def _acted_on(columns: dict[str, list[Any]]) -> list[str | None]:
-    """The text that the assistant acted on in each turn: what was said, or what a rewrite made of it."""
-    if "effective_text" in columns:
-        return columns["effective_text"]
-    rewrites = columns.get("rewrite") or [None] * len(columns["utterance"])
-    return [
-        said if made is None or made.get("holdout") or not made.get("text") else made["text"]
-        for said, made in zip(columns["utterance"], rewrites, strict=True)
-    ]
-
-
 def _context(
-    users: Sequence[str], seconds: np.ndarray, texts: Sequence[str | None], ids: Sequence[str | None]
+    users: Sequence[str], seconds: np.ndarray, texts: Sequence[str], ids: Sequence[str | None]
 ) -> tuple[list[tuple[str, ...]], list[float | None]]:
     """Each turn's earlier texts of the same user, as they were acted on, newest last, and the gap to the newest,
     seconds.
@@ -136,6 +126,6 @@ def _context(
     for before, row in pairwise(order):
         gap = float(seconds[row] - seconds[before])
         if users[before] == users[row] and gap <= CONTEXT_GAP_S:
-            earlier[row] = (*earlier[before], normalise(texts[before] or ""))[-CONTEXT_TURNS:]
+            earlier[row] = (*earlier[before], texts[before])[-CONTEXT_TURNS:]
             gaps[row] = gap
     return earlier, gaps

@@ -283,7 +283,7 @@ def _continuity(
 
 def _in_force(texts: Sequence[str], knowledge: Knowledge, own: Own) -> list[Said]:
     """Those of the texts that are in force for this user, and how they are read."""
-    found = (own.texts.get(text) or knowledge.known.get(text) for text in texts)
+    found = (knowledge.in_force(text, own) for text in texts)
     return [(known.text, known.reading) for known in found if known is not None]
 
 

@@ -160,7 +160,7 @@ class Proposer:
             last = found[0]
             found += [pair.target for pair in self.knowledge.look_up.get(last, [])]
             found += [text for text, _ in self._near(last)[:NEAR_THE_LAST]]
-        in_force = (own.texts.get(text) or self.knowledge.known.get(text) for text in said_before)
+        in_force = (self.knowledge.in_force(text, own) for text in said_before)
         readings = dict.fromkeys(known.reading for known in in_force if known is not None)
         kins = (_Kin(own.texts.values()), self._kin) if readings else ()
         return found + [text for reading in readings for kin in kins for text in kin.of(reading, query)]
@@ -175,12 +175,11 @@ class Proposer:
         pair: Pair | None = None,
         own_pair_count: int = 0,
     ) -> None:
-        mine, known = own.texts.get(text), self.knowledge.known.get(text)
-        in_force = mine if mine is not None else known
+        in_force = self.knowledge.in_force(text, own)
         if text == query or text in self._blocked or in_force is None:
             return
         proposal = found.setdefault(
-            text, Proposal(text, in_force.reading, "personal" if mine is not None else "global")
+            text, Proposal(text, in_force.reading, "personal" if text in own.texts else "global")
         )
         if source not in proposal.sources:
             proposal.sources.append(source)

@@ -179,6 +179,10 @@ class Knowledge:
             Sequels.of(tables["sequels"]) if "sequels" in tables else NONE,
         )
 
+    def in_force(self, text: str, own: Own) -> KnownText | OwnText | None:
+        """The text as the user's own, else as one of the global space; None where it is neither."""
+        return own.texts.get(text) or self.known.get(text)
+
     @classmethod
     def load(cls, folder: Path) -> "Knowledge":
         """Open a bundle's knowledge; personal shards are memory-mapped, the rest is read."""

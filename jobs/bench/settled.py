@@ -13,6 +13,7 @@ from jobs.learn import read_manifest, read_table, read_tables
 from jobs.operating_point import HARM_ALLOWED, OperatingPoint, operating_point
 from jobs.progress import track
 from jobs.references import Answers
+from jobs.ties import fit_ties
 from rewrite.judged import Judged
 from rewrite.spaces import Knowledge
 from rewrite.text import normalise
@@ -71,7 +72,8 @@ def settle(
     """
     since = datetime.fromisoformat(read_manifest(mined)["holdback_from"])
     now, past = _Space.read(mined), _Space.read(mined / "past")
-    judged = judged_turns(read_table(mined, "turns"), since, now.knowledge)
+    turns = read_table(mined, "turns")
+    judged = judged_turns(turns, since, now.knowledge, fit_ties(turns, seed))
 
     def settled(name: str) -> Settled:
         point = point_of(past.fit(name, seed), judged, past.knowledge, harm_allowed)

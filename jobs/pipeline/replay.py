@@ -42,9 +42,11 @@ def judged_sample(mined: Path, since: datetime, most: int) -> "list[Judged]":
     """The held-back turns of whole users, taken in the order of their ids' hash, until there are `most` turns."""
     from jobs.labels import judged_turns
     from jobs.learn import read_table, read_tables
+    from jobs.ties import fit_ties
     from rewrite.spaces import Knowledge
 
-    found = judged_turns(read_table(mined, "turns"), since, Knowledge.from_tables(read_tables(mined)))
+    turns = read_table(mined, "turns")
+    found = judged_turns(turns, since, Knowledge.from_tables(read_tables(mined)), fit_ties(turns, seed=0))
     found.sort(key=lambda j: (_hash(j.turn.user_id), j.turn.user_id or "", j.turn.timestamp_s or 0.0))
     if len(found) <= most:
         return found

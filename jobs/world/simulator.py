@@ -275,6 +275,7 @@ class _Session:
     def _follow(self, turn: Turn, request: Request) -> None:
         """After a success: leave something out, explore, ask for something in context, or move on."""
         rate = self.world.settings.ellipsis_rate
+        # at rate 0 nothing is drawn: such worlds stay the same, draw for draw
         if rate and self.dice.chance(rate):
             elliptical = leave_out(request, self.person, self.world.offer, self.dice)
             if elliptical is not None:

@@ -6,10 +6,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from jobs import labels
 from jobs.acted import as_said
-from jobs.labels import intent_defect_rates, judged_turns, meanings
+from jobs.labels import intent_defect_rates, meanings
 from jobs.learn import with_proven
 from jobs.sequels import sequels
+from jobs.ties import fit_ties
+from rewrite.judged import Judged
 from rewrite.spaces import Knowledge, Personal
 from tests.rewrite import world
 
@@ -40,9 +43,13 @@ def table(*rows: dict[str, Any]) -> pa.Table:
     return pa.Table.from_pylist(list(rows))
 
 
+def judged_turns(rows: pa.Table) -> list[Judged]:
+    return labels.judged_turns(rows, START, NOTHING, fit_ties(rows, 0))
+
+
 def test_a_turn_that_a_rewrite_cured_would_have_failed_and_wanted_the_rewrite() -> None:
     unhurt = turn(0, HEARD, 0.9, user="v")
-    found = judged_turns(table(unhurt, turn(0, HEARD, 0.1, MEANT)), START, NOTHING)
+    found = judged_turns(table(unhurt, turn(0, HEARD, 0.1, MEANT)))
     (cured,) = [j for j in found if j.turn.user_id == "u"]
     assert cured.want is not None
     assert cured.want.text == MEANT
@@ -52,22 +59,22 @@ def test_a_turn_that_a_rewrite_cured_would_have_failed_and_wanted_the_rewrite() 
 
 def test_a_text_that_goes_well_if_left_alone_needed_no_rewrite() -> None:
     held = turn(0, HEARD, 0.0, user="h", rewrite={"text": MEANT, "holdout": True})
-    found = judged_turns(table(held, turn(0, HEARD, 0.1, MEANT)), START, NOTHING)
+    found = judged_turns(table(held, turn(0, HEARD, 0.1, MEANT)))
     assert [(j.turn.user_id, j.fails) for j in found] == [("h", False)]
 
 
 def test_what_was_never_left_alone_is_not_known_to_fail() -> None:
-    assert judged_turns(table(turn(0, HEARD, 0.1, MEANT)), START, NOTHING) == []
+    assert judged_turns(table(turn(0, HEARD, 0.1, MEANT))) == []
 
 
 def test_a_rewrite_that_failed_says_nothing_of_what_was_said() -> None:
-    found = judged_turns(table(turn(0, MEANT, 0.95, "stop"), turn(0, MEANT, 0.0, user="v")), START, NOTHING)
+    found = judged_turns(table(turn(0, MEANT, 0.95, "stop"), turn(0, MEANT, 0.0, user="v")))
     assert [(j.turn.user_id, j.fails) for j in found] == [("v", False)]
 
 
 def test_what_a_rewritten_follow_up_got_them_is_what_they_wanted() -> None:
     rows = table(turn(0, "play alien bridge", 0.9), turn(9, HEARD, 0.1, MEANT), turn(900, HEARD, 0.9))
-    first = judged_turns(rows, START, NOTHING)[0]
+    first = judged_turns(rows)[0]
     assert first.want is not None
     assert first.want.text == MEANT
 
@@ -94,7 +101,7 @@ def leaning(*more: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def wants_of(rows: list[dict[str, Any]], user: str) -> list[str | None]:
-    found = judged_turns(table(*rows), START, NOTHING)
+    found = judged_turns(table(*rows))
     return [j.want.text if j.want else None for j in found if j.turn.user_id == user and j.fails]
 
 

@@ -176,8 +176,11 @@ def test_an_earlier_turn_is_what_it_was_rewritten_to(tmp_path: Path) -> None:
 
 
 def test_of_mined_turns_the_text_that_was_acted_on_is_the_earlier_one() -> None:
-    rows = [row(1, second=0, text="pay tall", effective_text="play thaw"), row(2, second=9, effective_text="x")]
-    assert turns_of(log(*rows))[1].turns == ("play thaw",)
+    mined = [("pay tall", "play thaw"), ("once more", "once more")]
+    rows = [log(row(n, second=9 * n, text=said)) for n, (said, _) in enumerate(mined)]
+    table = pa.concat_tables(rows).append_column("text", pa.array([said for said, _ in mined]))
+    table = table.append_column("effective_text", pa.array([acted for _, acted in mined]))
+    assert turns_of(table)[1].turns == ("play thaw",)
 
 
 def test_a_longer_gap_ends_the_context() -> None:
