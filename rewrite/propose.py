@@ -101,7 +101,7 @@ class Proposer:
             t: numbers.setdefault(known.reading, len(numbers)) if known.reading.intent is not None else None
             for t, known in knowledge.known.items()
         }
-        self._kin = _Kin(t for t in knowledge.known.values() if t.text not in self._blocked)
+        self._kin = self._kin_of(knowledge.known.values())
         self._global = Neighbours(t for t in knowledge.texts if t not in self._blocked)
         self._near = lru_cache(REMEMBERED)(self._scan)
 
@@ -153,6 +153,10 @@ class Proposer:
             self._add(found, query, own, text, "search")
         return list(found.values())
 
+    def _kin_of(self, texts: Iterable[KnownText | OwnText]) -> _Kin:
+        """What is not blocked of the texts: a blocked one would keep out another."""
+        return _Kin(known for known in texts if known.text not in self._blocked)
+
     def _earlier(self, query: str, own: Own, turns: Sequence[str]) -> list[str]:
         said_before = turns[: -EARLIER - 1 : -1]
         found = list(said_before)
@@ -162,7 +166,7 @@ class Proposer:
             found += [text for text, _ in self._near(last)[:NEAR_THE_LAST]]
         in_force = (self.knowledge.in_force(text, own) for text in said_before)
         readings = dict.fromkeys(known.reading for known in in_force if known is not None)
-        kins = (_Kin(own.texts.values()), self._kin) if readings else ()
+        kins = (self._kin_of(own.texts.values()), self._kin) if readings else ()
         return found + [text for reading in readings for kin in kins for text in kin.of(reading, query)]
 
     def _add(

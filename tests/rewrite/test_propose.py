@@ -130,6 +130,8 @@ def test_of_many_such_texts_the_nearest_and_the_commonest_are_proposed() -> None
     found = proposed_after(rooms[0].text, [*rooms, *off], [], [])
     assert sum(text.startswith("dark") for text in found) == OF_A_KIND
     assert {f"dark {n}" for n in range(25, 30)} < set(found)
+    without = proposed_after(rooms[0].text, [*rooms, *off], [], [f"dark {n}" for n in range(25, 30)])
+    assert {text for text in without if text.startswith("dark")} == {f"dark {n}" for n in range(20, 25)}
     near = [text for text in found if text.startswith("switch")]
     assert OF_A_KIND <= len(near) <= OF_A_KIND + NEAR_THE_LAST + 1
     assert "and so on" in found
@@ -173,6 +175,13 @@ def test_numbers_of_own_texts_are_compared_as_said() -> None:
     assert 80 < found[0][1] < 100
     knowledge, own = made([], ["play nineteen ninety six hits"], [], {}, {})
     assert Proposer(knowledge).neighbours("play 1996 hits", own) == [("play nineteen ninety six hits", 100.0, "own")]
+
+
+def test_a_blocked_own_text_keeps_out_none_of_the_users_others() -> None:
+    mine = [f"loft lamps {n}" for n in range(2 * OF_A_KIND)]
+    rooms = [lit("switch the lamps of the hall on", "lights_on", "hall")]
+    found = proposed_after(rooms[0].text, rooms, mine, mine[:OF_A_KIND])
+    assert [text for text in mine if "earlier" in found.get(text, [])] == mine[OF_A_KIND:]
 
 
 def test_only_the_commonest_texts_of_an_intent_and_of_a_value_are_looked_through() -> None:
