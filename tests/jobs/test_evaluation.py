@@ -83,10 +83,14 @@ def test_the_lead_over_the_best_reference_is_negative_where_ours_cures_more(tmp_
     assert lead.high < 0
 
 
-def test_ours_without_the_session_is_no_reference(tmp_path: Path) -> None:
-    write_world(tmp_path)
-    ids = pq.read_table(tmp_path / "turns.parquet")["interaction_id"].to_pylist()
-    evaluation = run(config(tmp_path), {ALONE: read_decisions(tmp_path / "decisions.parquet", ids)})
+def test_ours_without_the_session_is_no_reference_however_good(tmp_path: Path) -> None:
+    texts = list(GARBLED)
+    write(tmp_path / "turns.parquet", [turn_row(n, f"u{n}", text) for n, text in enumerate(texts)])
+    truth = [truth_row(f"i{n:04d}", GARBLED[text], True, "misunderstood") for n, text in enumerate(texts)]
+    write(tmp_path / "truth.parquet", truth)
+    write_decisions(tmp_path / "decisions.parquet", [GARBLED[text] for text in texts])
+    alone = read_decisions(tmp_path / "decisions.parquet", [f"i{n:04d}" for n in range(len(texts))])
+    evaluation = run(config(tmp_path), {ALONE: alone})
     assert [s.name for s in evaluation.systems] == ["reprise", "nothing", ALONE]
     assert evaluation.best_reference is not None
     assert evaluation.best_reference.name == "nothing"
