@@ -46,7 +46,7 @@ def rooms_of(person: Person) -> tuple[str, ...]:
 
 def _other_room(before: Request, person: Person, offer: Offer) -> list[Request]:
     rooms = rooms_of(person)
-    if len(rooms) < 2 or before.value("room") not in rooms:
+    if before.value("room") not in rooms:
         return []
     return [wanted for wanted in _but_for("room")(before, person, offer) if wanted.value("room") in rooms]
 
