@@ -1,6 +1,7 @@
 """What a failed turn wanted, as far as the turns after it tell."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 
 from rapidfuzz import fuzz
@@ -50,7 +51,7 @@ class FollowUps:
         text = self._text(row)
         for want in self._successes(row):
             if fuzz.ratio(text, want.text) > LEAST_RATIO or (text, want.text) in self._mined:
-                return want
+                return want if self.leans(row) else replace(want, heard=text)
         return None
 
     def _tied_to_session(self, row: int) -> Want | None:

@@ -117,7 +117,7 @@ def _mined(knowledge: Knowledge) -> dict[str, Want]:
     for source, pairs in knowledge.look_up.items():
         known = knowledge.known.get(pairs[0].target)
         if known is not None:
-            found[source] = Want(known.text, known.reading)
+            found[source] = Want(known.text, known.reading, source)
     return found
 
 

@@ -21,20 +21,28 @@ OTHER_WORDS = 0.5
 "make it brighter" does what "raise the light" does, "who is obama" not what "who is newton" does.
 """
 
+WORDS_OF_FOLLOW_UP = 0.75
+"""What it counts for where it has half of the words that the user then succeeded with, and hardly one of those that had
+failed: they may have made do with something else.
+"""
+
 
 @dataclass(frozen=True)
 class Want:
-    """What the user wanted: a text known to do it, and how the NLU reads that text."""
+    """What the user wanted: a text known to do it, how the NLU reads that text, and the text that had failed them.
+
+    `heard` is None where nothing had failed, or where the words of what had tell nothing of the wish ("once more").
+    """
 
     text: str
     reading: Reading
+    heard: str | None = None
 
     def met_by(self, text: str, reading: Reading) -> bool:
         """Whether acting on `text` does what was wanted: same text, or same intent and every wanted slot.
 
-        A wanted reading without slots says little ("question answering"): then half of the wanted words must stand
-        in the
-        text too.
+        A wanted reading without slots says little ("question answering"): then half of the wanted words, or of those
+        that had failed, must stand in the text too.
         """
         if text == self.text:
             return True
@@ -42,17 +50,27 @@ class Want:
             return False
         if self.reading.slots:
             return self.reading.slots <= reading.slots
-        words = self.text.split()
-        return 2 * len(set(words) & set(text.split())) >= len(words)
+        return _has_half(text, self.text) or self._has_heard(text)
 
     def share_met(self, text: str, reading: Reading) -> float:
-        """How far acting on `text` may do what was wanted: 1 where it surely does, OTHER_WORDS where intent alone says
-        so, 0 where it does something else.
+        """How far acting on `text` may do what was wanted: 1 where it surely does, WORDS_OF_FOLLOW_UP or OTHER_WORDS
+        where hardly more than the intent says so, 0 where it does something else.
         """
-        if self.met_by(text, reading):
-            return 1.0
         told_by_intent = self.reading.intent is not None and not self.reading.slots
-        return OTHER_WORDS if told_by_intent and self.reading.intent == reading.intent else 0.0
+        alike = told_by_intent and self.reading.intent == reading.intent
+        if self.met_by(text, reading):
+            in_other_words = alike and self.heard is not None and not self._has_heard(text)
+            return WORDS_OF_FOLLOW_UP if in_other_words else 1.0
+        return OTHER_WORDS if alike else 0.0
+
+    def _has_heard(self, text: str) -> bool:
+        return self.heard is not None and _has_half(text, self.heard)
+
+
+def _has_half(text: str, said: str) -> bool:
+    """Whether half of the words of `said` stand in the text."""
+    words = set(said.split())
+    return 2 * len(words & set(text.split())) >= len(words)
 
 
 @dataclass(frozen=True)
@@ -106,8 +124,8 @@ def _share_met(want: Want | None, proposal: Proposal) -> float:
     """
     if want is None:
         return 0.0
-    if proposal.space == "personal":
-        return float(want.met_by(proposal.text, proposal.reading))
+    if proposal.space == "personal" and not want.met_by(proposal.text, proposal.reading):
+        return 0.0
     return want.share_met(proposal.text, proposal.reading)
 
 
@@ -150,11 +168,12 @@ class CandidateTable:
         for row, (c, j) in enumerate(zip(considered, judged, strict=True)):
             for p in c.proposals:
                 share = _share_met(j.want, p)
+                does = j.want is not None and j.want.met_by(p.text, p.reading)
                 turn.append(row)
                 space.append(p.space)
                 text.append(p.text)
                 barrier.append(guards.barrier(c.query, c.turn.reading, p.text, p.reading))
-                met.append(share == 1.0)
+                met.append(does)
                 right.append(share if j.fails else 0.0)
                 weight.append((stands_for if j.want is not None else 0.0) if j.fails else 1.0 - p_failed[row])
         features = [c.features for c in considered] or [np.zeros((0, len(CANDIDATE_FEATURES)))]

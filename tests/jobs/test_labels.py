@@ -13,7 +13,8 @@ from jobs.learn import with_proven
 from jobs.sequels import sequels
 from jobs.ties import fit_ties
 from rewrite.judged import Judged
-from rewrite.spaces import Knowledge, Personal
+from rewrite.spaces import Knowledge, KnownText, Pair, Personal
+from rewrite.turn import Reading
 from tests.rewrite import world
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -108,6 +109,21 @@ def wants_of(rows: list[dict[str, Any]], user: str) -> list[str | None]:
 def test_what_leans_on_the_session_wanted_what_is_tied_to_it_however_unlike_it() -> None:
     assert wants_of(leaning(), "a7") == ["play number 7"]
     assert wants_of(leaning(), "b7") == ["play number 7"]
+
+
+def test_the_words_that_failed_tell_what_was_wanted_unless_they_lean_on_the_session() -> None:
+    found = judged_turns(table(*leaning()))
+    heard = {j.turn.utterance: j.want.heard for j in found if j.want is not None}
+    assert (heard["pay number 7"], heard["once more"], heard["stop"]) == ("pay number 7", None, None)
+
+
+def test_the_words_of_a_mined_pair_that_failed_tell_what_those_wanted_who_gave_up() -> None:
+    known = KnownText(MEANT, Reading(None, "play"), 5, 5, 5, 1.0, 0.8)
+    knowledge = Knowledge({MEANT: known}, {HEARD: [Pair(MEANT)]}, {}, Personal({}))
+    rows = table(turn(0, HEARD, 0.9, intent=None))
+    (judged,) = labels.judged_turns(rows, START, knowledge, fit_ties(rows, 0))
+    assert judged.want is not None
+    assert (judged.want.text, judged.want.heard) == (MEANT, HEARD)
 
 
 def test_what_others_wanted_by_words_that_lean_on_the_session_tells_nothing() -> None:

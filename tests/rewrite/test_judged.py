@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rewrite.features import CANDIDATE_FEATURES
-from rewrite.judged import OTHER_WORDS, CandidateTable, Judged, Want
+from rewrite.judged import OTHER_WORDS, WORDS_OF_FOLLOW_UP, CandidateTable, Judged, Want
 from rewrite.propose import Proposal
 from rewrite.rewriter import Considered
 from rewrite.spaces import Own
@@ -30,6 +30,27 @@ def test_without_wanted_slots_the_intent_in_other_words_counts_for_a_part(
     text: str, reading: Reading, share: float
 ) -> None:
     assert WANT.share_met(text, reading) == share
+
+
+@pytest.mark.parametrize(
+    ("text", "share", "met"),
+    [
+        ("brighter lamp please", 1.0, True),
+        ("raise the light please", WORDS_OF_FOLLOW_UP, True),
+        ("please raise the shade", WORDS_OF_FOLLOW_UP, True),
+        ("more light", OTHER_WORDS, False),
+    ],
+)
+def test_the_words_that_failed_tell_more_than_those_of_the_follow_up(text: str, share: float, met: bool) -> None:
+    want = Want("raise the light please", BRIGHTER, "brighter lap")
+    assert (want.share_met(text, BRIGHTER), want.met_by(text, BRIGHTER)) == (share, met)
+    assert not want.met_by("brighter lamp please", Reading("iot", "light_down"))
+
+
+def test_wanted_slots_tell_without_the_words_that_failed() -> None:
+    want = Want("light up the kitchen", KITCHEN, "lit up the chicken")
+    assert want.share_met("brighter in the kitchen", KITCHEN) == 1.0
+    assert want.share_met("lit up the chicken", BRIGHTER) == 0.0
 
 
 @pytest.mark.parametrize(
