@@ -292,7 +292,7 @@ def derive(run: Run, many: int, sides: list[tuple[bool, Path]]) -> None:
     walk = partial(_write_rewrites, run, moves, nodes, known, named, files, sides)
     tables = {
         "utterances": spaces.utterances(texts, found["readings"], config.min_users, config.min_days),
-        "text_outcomes": spaces.text_outcomes(texts, config.min_users),
+        "text_outcomes": spaces.text_outcomes(texts, config.pair_users),
         "reformulations": spaces.reformulations(found["reformulations"]),
         "rewrite_outcomes": known,
         "suspects": suspects.suspects(found["shared"], found["corrections"], config.burst_users),

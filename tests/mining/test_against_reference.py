@@ -18,7 +18,7 @@ from tests.reference import mining as reference
 pytestmark = pytest.mark.spark
 
 CONFIG = MineConfig(
-    min_users=2,
+    min_users=3,
     min_days=2,
     pair_users=2,
     pair_days=1,
@@ -116,7 +116,7 @@ def test_spaces_agree(mined: Any, past: bool) -> None:
     if past:
         split = datetime.fromisoformat(manifest_of(out)["holdback_from"])
         out, turns = out / "past", [t for t in turns if t["timestamp"] < split]
-    expected = reference.spaces(turns, CONFIG.min_users, CONFIG.min_days)
+    expected = reference.spaces(turns, CONFIG.min_users, CONFIG.min_days, CONFIG.pair_users)
     got = table(out, "utterances")
     same(got, [{k: v for k, v in row.items() if k not in _READING} for row in expected["utterances"]], "text")
     same(table(out, "personal"), [_without_reading(row) for row in expected["personal"]], "user", "text")

@@ -160,7 +160,7 @@ def as_said(turn: Row) -> bool:
     return bool(turn["text"] == turn["effective_text"])
 
 
-def spaces(turns: list[Row], min_users: int, min_days: int) -> dict[str, list[Row]]:
+def spaces(turns: list[Row], min_users: int, min_days: int, pair_users: int) -> dict[str, list[Row]]:
     """utterances, personal and text_outcomes."""
     by_text: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for turn in filter(as_said, turns):
@@ -177,7 +177,7 @@ def spaces(turns: list[Row], min_users: int, min_days: int) -> dict[str, list[Ro
             numbers = {"users": len(happy), "days": len(days), "count": count, "success_rate": rate}
             lower = wilson_lower(rate, len(users))
             tables["utterances"].append({"text": text, **reading, **numbers, "success_lower": lower})
-        if len(users) >= min_users:
+        if len(users) >= pair_users:
             tables["text_outcomes"].append({"text": text, "users": len(users), "count": count, "defect_rate": 1 - rate})
         for user in happy:
             last = max(t["timestamp"] for t in worked[user])
