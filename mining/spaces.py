@@ -35,10 +35,10 @@ def modal_reading(readings: DataFrame) -> DataFrame:
     return modal.select("past", "text", F.from_json("json", _READING_TYPE).alias("reading"))
 
 
-def text_outcomes(texts: DataFrame, min_users: int) -> DataFrame:
-    """Every text that at least `min_users` users asked for, good or bad: text, users, count, defect_rate."""
+def text_outcomes(texts: DataFrame, least_users: int) -> DataFrame:
+    """Every text that at least `least_users` users asked for, good or bad: text, users, count, defect_rate."""
     rate = F.round(1 - F.col("success_rate"), 6).alias("defect_rate")
-    found = texts.where(F.col("askers") >= min_users)
+    found = texts.where(F.col("askers") >= least_users)
     return found.select("past", "text", F.col("askers").alias("users"), F.col("turns").alias("count"), rate)
 
 
