@@ -1,6 +1,6 @@
 """Spark against plain-Python mining, row by row."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,12 @@ def mined(spark: Any, tmp_path_factory: Any) -> tuple[Path, list[dict[str, Any]]
     """A run over a random log, and what plain Python says of it."""
     folder = tmp_path_factory.mktemp("mined")
     rows = logs.random_log(1)
+    # before all others, so that their gaps are as they were: a text of one user, and one of two
+    asked = [("u0", "hum along"), ("u0", "sing along"), ("u1", "sing along")]
+    rows += [
+        logs.turn(n, interaction_id=f"few{n}", user_id=user, timestamp=logs.START - timedelta(hours=n), utterance=text)
+        for n, (user, text) in enumerate(asked, 1)
+    ]
     run([logs.write(rows, folder / "log.parquet")], folder / "out", CONFIG, models=Models())  # kinds by rules
     manifest = manifest_of(folder / "out")
     split = datetime.fromisoformat(manifest["holdback_from"])
@@ -120,7 +126,9 @@ def test_spaces_agree(mined: Any, past: bool) -> None:
     got = table(out, "utterances")
     same(got, [{k: v for k, v in row.items() if k not in _READING} for row in expected["utterances"]], "text")
     same(table(out, "personal"), [_without_reading(row) for row in expected["personal"]], "user", "text")
-    same(table(out, "text_outcomes"), expected["text_outcomes"], "text")
+    outcomes = table(out, "text_outcomes")
+    same(outcomes, expected["text_outcomes"], "text")
+    assert {row["text"] for row in outcomes} & {"hum along", "sing along"} == {"sing along"}
 
 
 _READING = ("domain", "intent", "slots")

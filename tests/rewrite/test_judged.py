@@ -76,3 +76,12 @@ def test_only_failing_turns_are_cured_and_own_texts_by_what_surely_does() -> Non
     assert table.right.tolist() == [1.0, OTHER_WORDS, 0.0, *[0.0] * 6]
     assert table.met.tolist() == [True, False, False, True, *[False] * 5]
     assert table.weight.tolist() == pytest.approx([1.9] * 3 + [0.9] * 3 + [0.0] * 3)
+
+
+def test_what_its_user_succeeded_with_cures_a_turn_though_it_counts_for_less() -> None:
+    proposals = [Proposal(WANT.text, BRIGHTER, space) for space in ("global", "personal")]
+    turn, want = Turn("it is dark"), Want(WANT.text, BRIGHTER, "it is dark")
+    considered = Considered(turn, turn.utterance, Own(), [], [], proposals, np.zeros((2, len(CANDIDATE_FEATURES))))
+    table = CandidateTable.of([considered], [Judged(turn, 0.9, want)], np.zeros(1, dtype=np.int64), np.array([0.9]))
+    assert table.right.tolist() == [WORDS_OF_FOLLOW_UP] * 2
+    assert table.met.tolist() == [True, True]
