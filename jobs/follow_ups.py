@@ -33,6 +33,7 @@ class FollowUps:
         ties: Ties | None,
     ) -> None:
         self._logged, self._acted, self._fails = logged, acted, fails
+        self._sequels = knowledge.sequels
         self._mined = {(source, pair.target) for source, pairs in knowledge.look_up.items() for pair in pairs}
         self._text_leans = cache(ties.lean if ties is not None else lambda text: False)
 
@@ -41,16 +42,19 @@ class FollowUps:
         return self._text_leans(self._text(row))
 
     def want(self, row: int) -> Want | None:
-        """What the failed turn wanted: the first success after it that resembles it, or that mining found to belong to
-        it; where it leans on the session, rather the first that is tied to what went well before it.
+        """What the failed turn wanted: the first success after it that mining found to belong to it, or that has the
+        intent which users of this text agree on, or, where they do not, that resembles it; where it leans on the
+        session, rather the first that is tied to what went well before it.
         """
         tied = self._tied_to_session(row) if self.leans(row) else None
         return tied or self._like_the_text(row)
 
     def _like_the_text(self, row: int) -> Want | None:
         text = self._text(row)
+        agreed = self._sequels.agreed(text)
         for want in self._successes(row):
-            if fuzz.ratio(text, want.text) > LEAST_RATIO or (text, want.text) in self._mined:
+            like = fuzz.ratio(text, want.text) > LEAST_RATIO if agreed is None else want.reading.intent == agreed
+            if like or (text, want.text) in self._mined:
                 return want if self.leans(row) else replace(want, heard=text)
         return None
 

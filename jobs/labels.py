@@ -18,6 +18,7 @@ from jobs.acted import acted_on, as_said
 from jobs.follow_ups import FollowUps
 from jobs.turns import turns_of
 from rewrite.judged import Judged, Want
+from rewrite.sequels import Sequels
 from rewrite.spaces import Knowledge
 from rewrite.text import normalise
 from rewrite.ties import Ties
@@ -29,12 +30,12 @@ def judged_turns(turns: pa.Table, since: datetime, knowledge: Knowledge, ties: T
 
     A turn fails if its defect probability is over a half. What a good turn wanted is what it got. What a failing one
     wanted is what its user then succeeded with, else what others did who had said the same; follow-ups unlike it
-    count where mining found that they belong to it. What leans on the session ("play it again") wanted a follow-up
-    that is tied to it; what others wanted by the same words tells nothing. A turn that was rewritten tells nothing of
-    the text as it was said if it failed; see `_cured` for the others.
+    count where mining found that they belong to it, or users of the text agree on their intent. What leans on the
+    session ("play it again") wanted a follow-up that is tied to it; what others wanted by the same words tells nothing.
+    A turn that was rewritten tells nothing of the text as it was said if it failed; see `_cured` for the others.
 
     Args:
-        knowledge: the whole history's: only its mined pairs are looked at.
+        knowledge: the whole history's: only its mined pairs and its sequels are looked at.
         ties: the whole history's, as `jobs.ties` fits them: which texts lean on the session.
     """
     ordered = turns.sort_by([("user_id", "ascending"), ("timestamp", "ascending"), ("interaction_id", "ascending")])
@@ -47,7 +48,7 @@ def judged_turns(turns: pa.Table, since: datetime, knowledge: Knowledge, ties: T
     follow_ups = FollowUps(logged, acted, fails, knowledge, ties)
     wants = {row: follow_ups.want(row) if fails[row] else _own(logged[row]) for row in rows}
     of_text = [row for row in rows if fails[row] and not follow_ups.leans(row)]
-    shared = _mined(knowledge) | _shared(wants, of_text, logged)
+    shared = _mined(knowledge) | _shared(wants, of_text, logged, knowledge.sequels)
     wants |= {row: shared.get(normalise(logged[row].utterance)) for row in of_text if wants[row] is None}
     found = [Judged(logged[row], probability[row], wants[row]) for row in rows]
     cured = [row for row in range(len(logged)) if inside[row] and shown[row] and not fails[row]]
@@ -101,14 +102,21 @@ def read_as_said(logged: Sequence[Turn], shown: Sequence[bool]) -> list[Turn]:
     return found
 
 
-def _shared(wants: Mapping[int, Want | None], rows: Sequence[int], logged: Sequence[Turn]) -> dict[str, Want]:
-    """What a failing text mostly turned out to mean to those who said it again: for those who gave up on it."""
-    found: dict[str, Counter[Want]] = {}
+def _shared(
+    wants: Mapping[int, Want | None], rows: Sequence[int], logged: Sequence[Turn], sequels: Sequels
+) -> dict[str, Want]:
+    """What a failing text mostly turned out to mean to those who said it again: for those who gave up on it.
+
+    One user alone does not tell where others went on to other things.
+    """
+    users: dict[str, dict[Want, set[str | None]]] = {}
     for row in rows:
         want = wants[row]
         if want is not None:
-            found.setdefault(normalise(logged[row].utterance), Counter())[want] += 1
-    return {text: min(counts, key=lambda w: (-counts[w], w.text)) for text, counts in found.items()}
+            of_text = users.setdefault(normalise(logged[row].utterance), {})
+            of_text.setdefault(want, set()).add(logged[row].user_id)
+    found = {text: min(of, key=lambda w: (-len(of[w]), w.text)) for text, of in users.items()}
+    return {text: w for text, w in found.items() if len(users[text][w]) > 1 or not sequels.disputed(text)}
 
 
 def _mined(knowledge: Knowledge) -> dict[str, Want]:

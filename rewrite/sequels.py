@@ -14,6 +14,12 @@ from rewrite.turn import Reading
 PRIOR_USERS = 2.0
 """Users of chance that every text begins with."""
 
+AGREED = 0.5
+"""Share of a failed text's users that the commonest intent after it has, for them to agree on what it means."""
+
+FEW = 3
+"""Users who, without agreeing, say too little for one of them to be wrong."""
+
 SLOTS = pa.list_(pa.struct([("name", pa.string()), ("value", pa.string())]))
 SCHEMA = pa.schema([("text", pa.string()), ("intent", pa.string()), ("slots", SLOTS), ("users", pa.int64())])
 """Distinct users whose `text` failed and who then got `intent` with `slots`; null stands for any, of texts, too."""
@@ -31,6 +37,9 @@ class Sequels:
     ) -> None:
         self._followed, self._intents, self._readings = followed, intents, readings
         total = max(sum(common.values()), 1)
+        self._likeliest: dict[str, tuple[int, str]] = {}
+        for (text, intent), users in intents.items():
+            self._likeliest[text] = max(self._likeliest.get(text, (0, "")), (users, intent))
         self._by_chance = {intent: count / total for intent, count in common.items()}
 
     @classmethod
@@ -47,6 +56,15 @@ class Sequels:
             else:
                 readings[text, intent, Reading.of(None, intent, slots).slots] = users
         return cls(followed, intents, readings, common)
+
+    def agreed(self, text: str) -> str | None:
+        """The intent that half of the users, or more, went on to after `text` had failed; None where there is none."""
+        users, intent = self._likeliest.get(text, (0, ""))
+        return intent if users and users >= AGREED * self._followed[text] else None
+
+    def disputed(self, text: str) -> bool:
+        """Whether more than FEW users went on from `text`, each to something else."""
+        return self._followed.get(text, 0) > FEW and self.agreed(text) is None
 
     def evidence(self, query: str, reading: Reading) -> tuple[float, float, float, float, float, float]:
         """Of `query`: users who went on to anything; to this intent, their share, its log ratio to chance; to this very

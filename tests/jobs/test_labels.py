@@ -13,6 +13,7 @@ from jobs.learn import with_proven
 from jobs.sequels import sequels
 from jobs.ties import fit_ties
 from rewrite.judged import Judged
+from rewrite.sequels import Sequels
 from rewrite.spaces import Knowledge, KnownText, Pair, Personal
 from rewrite.turn import Reading
 from tests.rewrite import world
@@ -124,6 +125,35 @@ def test_the_words_of_a_mined_pair_that_failed_tell_what_those_wanted_who_gave_u
     (judged,) = labels.judged_turns(rows, START, knowledge, fit_ties(rows, 0))
     assert judged.want is not None
     assert (judged.want.text, judged.want.heard) == (MEANT, HEARD)
+
+
+def agreeing(*rows: dict[str, Any]) -> list[str | None]:
+    """What user `c` wanted by a text that six others failed with, four of them for the news, in words of their own."""
+    others = []
+    for n, intent in enumerate(["news"] * 4 + ["stop", "time"]):
+        others += [turn(0, "user friendly", 0.9, user=f"o{n}", intent=None)]
+        others += [turn(90, f"{intent} in words {n}", 0.0, user=f"o{n}", intent=intent)]
+    table_of = table(*others, *rows)
+    knowledge = Knowledge({}, {}, {}, Personal({}), Sequels.of(sequels(table_of, 2)))
+    found = labels.judged_turns(table_of, START, knowledge, None)
+    return [j.want.text if j.want else None for j in found if j.turn.user_id == "c" and j.fails]
+
+
+def test_a_follow_up_of_the_intent_that_users_agree_on_counts_however_unlike_it() -> None:
+    failed = turn(0, "user friendly", 0.9, user="c", intent=None)
+    assert agreeing(failed, turn(9, "what happened today", 0.0, user="c", intent="news")) == ["what happened today"]
+    assert agreeing(failed, turn(9, "user friend", 0.0, user="c", intent="stop")) == [None]
+
+
+def test_one_user_does_not_tell_what_a_text_means_where_others_went_on_to_other_things() -> None:
+    rows = [turn(0, "hum", 0.9, user="c", intent=None)]
+    rows += [turn(0, "hum", 0.9, user="d", intent=None), turn(9, "hum along", 0.0, user="d", intent="hum")]
+    assert agreeing(*rows) == ["hum along"]
+    for n, intent in enumerate(["stop", "stop", "play", "play", "time"]):
+        rows += [turn(0, "hum", 0.9, user=f"p{n}", intent=None), turn(90, intent, 0.0, user=f"p{n}", intent=intent)]
+    assert agreeing(*rows) == [None]
+    rows += [turn(0, "hum", 0.9, user="e", intent=None), turn(9, "hum along", 0.0, user="e", intent="hum")]
+    assert agreeing(*rows) == ["hum along"]
 
 
 def test_what_others_wanted_by_words_that_lean_on_the_session_tells_nothing() -> None:

@@ -43,3 +43,11 @@ def test_what_is_not_known_is_not_there(sequels: Sequels) -> None:
         _, users, share, lift, same, of_these = sequels.evidence(query, Reading("music", intent, JAZZ))
         assert users == same == 0
         assert all(math.isnan(value) for value in (share, lift, of_these))
+
+
+def test_users_agree_on_what_half_of_them_went_on_to() -> None:
+    rows = [("a", None, None, 8), ("a", "stop", None, 3), ("a", "play", None, 4), ("b", None, None, 9)]
+    rows += [("b", "play", None, 4), ("b", "stop", None, 4), ("c", None, None, 3)]
+    sequels = of(rows)
+    assert [sequels.agreed(text) for text in ("a", "b", "c", "never heard")] == ["play", None, None, None]
+    assert [sequels.disputed(text) for text in ("a", "b", "c", "never heard")] == [False, True, False, False]
