@@ -145,6 +145,13 @@ def test_a_follow_up_of_the_intent_that_users_agree_on_counts_however_unlike_it(
     assert agreeing(failed, turn(9, "user friend", 0.0, user="c", intent="stop")) == [None]
 
 
+def test_a_follow_up_that_mining_found_to_belong_to_it_counts_however_unlike_it() -> None:
+    rows = table(turn(0, HEARD, 0.9, intent=None), turn(9, "stop", 0.0, intent="stop"))
+    mined = Knowledge({}, {HEARD: [Pair("stop")]}, {}, Personal({}))
+    wants = [[j.want and j.want.text for j in labels.judged_turns(rows, START, k, None)] for k in (mined, NOTHING)]
+    assert wants == [["stop", "stop"], [None, "stop"]]
+
+
 def test_one_user_does_not_tell_what_a_text_means_where_others_went_on_to_other_things() -> None:
     rows = [turn(0, "hum", 0.9, user="c", intent=None)]
     rows += [turn(0, "hum", 0.9, user="d", intent=None), turn(9, "hum along", 0.0, user="d", intent="hum")]
