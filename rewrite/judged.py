@@ -39,32 +39,22 @@ class Want:
     heard: str | None = None
 
     def met_by(self, text: str, reading: Reading) -> bool:
-        """Whether acting on `text` does what was wanted: same text, or same intent and every wanted slot.
-
-        A wanted reading without slots says little ("question answering"): then half of the wanted words, or of those
-        that had failed, must stand in the text too.
-        """
-        if text == self.text:
-            return True
-        if self.reading.intent is None or self.reading.intent != reading.intent:
-            return False
-        if self.reading.slots:
-            return self.reading.slots <= reading.slots
-        return _has_half(text, self.text) or self._has_heard(text)
+        """Whether acting on `text` does what was wanted, so far as is known: more than the intent alone says so."""
+        return self.share_met(text, reading) > OTHER_WORDS
 
     def share_met(self, text: str, reading: Reading) -> float:
-        """How far acting on `text` may do what was wanted: 1 where it surely does, WORDS_OF_FOLLOW_UP or OTHER_WORDS
-        where hardly more than the intent says so, 0 where it does something else.
-        """
-        told_by_intent = self.reading.intent is not None and not self.reading.slots
-        alike = told_by_intent and self.reading.intent == reading.intent
-        if self.met_by(text, reading):
-            in_other_words = alike and self.heard is not None and not self._has_heard(text)
-            return WORDS_OF_FOLLOW_UP if in_other_words else 1.0
-        return OTHER_WORDS if alike else 0.0
+        """How far acting on `text` may do what was wanted: 1 for the same text, or the intent and every wanted slot.
 
-    def _has_heard(self, text: str) -> bool:
-        return self.heard is not None and _has_half(text, self.heard)
+        A wanted reading without slots says little ("question answering"): then words tell. 1 for half of those that had
+        failed, or, where these tell nothing, of the wanted ones; else WORDS_OF_FOLLOW_UP for half of the wanted ones
+        and OTHER_WORDS for the intent alone.
+        """
+        same_intent = self.reading.intent is not None and self.reading.intent == reading.intent
+        if not same_intent or self.reading.slots:
+            return float(text == self.text or (same_intent and self.reading.slots <= reading.slots))
+        if _has_half(text, self.text if self.heard is None else self.heard):
+            return 1.0
+        return WORDS_OF_FOLLOW_UP if _has_half(text, self.text) else OTHER_WORDS
 
 
 def _has_half(text: str, said: str) -> bool:
@@ -122,11 +112,8 @@ def _share_met(want: Want | None, proposal: Proposal) -> float:
     """How far a candidate may do what was wanted. Of a user's own texts, many of which are alike, only what surely
     does counts: an own text goes first on what is said here.
     """
-    if want is None:
-        return 0.0
-    if proposal.space == "personal" and not want.met_by(proposal.text, proposal.reading):
-        return 0.0
-    return want.share_met(proposal.text, proposal.reading)
+    share = 0.0 if want is None else want.share_met(proposal.text, proposal.reading)
+    return share if proposal.space != "personal" or share > OTHER_WORDS else 0.0
 
 
 Found = list[list[tuple[Candidate, bool]]]
@@ -168,12 +155,11 @@ class CandidateTable:
         for row, (c, j) in enumerate(zip(considered, judged, strict=True)):
             for p in c.proposals:
                 share = _share_met(j.want, p)
-                does = j.want is not None and j.want.met_by(p.text, p.reading)
                 turn.append(row)
                 space.append(p.space)
                 text.append(p.text)
                 barrier.append(guards.barrier(c.query, c.turn.reading, p.text, p.reading))
-                met.append(does)
+                met.append(share > OTHER_WORDS)
                 right.append(share if j.fails else 0.0)
                 weight.append((stands_for if j.want is not None else 0.0) if j.fails else 1.0 - p_failed[row])
         features = [c.features for c in considered] or [np.zeros((0, len(CANDIDATE_FEATURES)))]

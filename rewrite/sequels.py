@@ -6,6 +6,7 @@ more often than chance has it.
 
 import math
 from collections.abc import Mapping
+from functools import cached_property
 
 import pyarrow as pa
 
@@ -37,9 +38,6 @@ class Sequels:
     ) -> None:
         self._followed, self._intents, self._readings = followed, intents, readings
         total = max(sum(common.values()), 1)
-        self._likeliest: dict[str, tuple[int, str]] = {}
-        for (text, intent), users in intents.items():
-            self._likeliest[text] = max(self._likeliest.get(text, (0, "")), (users, intent))
         self._by_chance = {intent: count / total for intent, count in common.items()}
 
     @classmethod
@@ -57,13 +55,24 @@ class Sequels:
                 readings[text, intent, Reading.of(None, intent, slots).slots] = users
         return cls(followed, intents, readings, common)
 
+    @cached_property
+    def _likeliest(self) -> dict[str, tuple[int, str]]:
+        """By text the users of its commonest sequel, and which; only learning asks, so that serving need not wait."""
+        found: dict[str, tuple[int, str]] = {}
+        for (text, intent), users in self._intents.items():
+            found[text] = max(found.get(text, (0, "")), (users, intent))
+        return found
+
     def agreed(self, text: str) -> str | None:
         """The intent that half of the users, or more, went on to after `text` had failed; None where there is none."""
         users, intent = self._likeliest.get(text, (0, ""))
         return intent if users and users >= AGREED * self._followed[text] else None
 
     def disputed(self, text: str) -> bool:
-        """Whether more than FEW users went on from `text`, each to something else."""
+        """Whether more than FEW users are known to have gone on from `text` without agreeing.
+
+        Texts are known after which enough users for evidence went on to one intent.
+        """
         return self._followed.get(text, 0) > FEW and self.agreed(text) is None
 
     def evidence(self, query: str, reading: Reading) -> tuple[float, float, float, float, float, float]:

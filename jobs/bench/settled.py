@@ -1,15 +1,15 @@
 """References on a log, each acting from the confidence that held-back history allows: one protocol for all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from jobs.catalogue_references import FITTED, Pairs, Reference, fit
 from jobs.labels import judged_turns
-from jobs.learn import read_manifest, read_table, read_tables
+from jobs.learn import History
 from jobs.operating_point import HARM_ALLOWED, OperatingPoint, operating_point
 from jobs.progress import track
 from jobs.references import Answers
@@ -45,8 +45,7 @@ class _Space:
     pairs: Pairs
 
     @classmethod
-    def read(cls, folder: Path) -> "_Space":
-        tables = read_tables(folder)
+    def of(cls, tables: Mapping[str, pa.Table]) -> "_Space":
         made = tables["reformulations"].select(["source", "target", "users"]).to_pylist()
         pairs = [(row["source"], row["target"]) for row in made for _ in range(row["users"])]
         return cls(Knowledge.from_tables(tables), sorted(pairs))
@@ -70,10 +69,9 @@ def settle(
         FileNotFoundError: `mined` is no finished run. ValueError: it held nothing back, or has an empty global space.
         ModuleNotFoundError: the extra `retrieval` is not installed.
     """
-    since = datetime.fromisoformat(read_manifest(mined)["holdback_from"])
-    now, past = _Space.read(mined), _Space.read(mined / "past")
-    turns = read_table(mined, "turns")
-    judged = judged_turns(turns, since, now.knowledge, fit_ties(turns, seed))
+    history = History.read(mined)
+    now, past = _Space.of(history.tables), _Space.of(history.past)
+    judged = judged_turns(history.turns, history.since, now.knowledge, fit_ties(history.turns, seed))
 
     def settled(name: str) -> Settled:
         point = point_of(past.fit(name, seed), judged, past.knowledge, harm_allowed)

@@ -6,7 +6,6 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,15 +37,16 @@ class Replayed:
     latency_ms: np.ndarray
 
 
-def judged_sample(mined: Path, since: datetime, most: int) -> "list[Judged]":
+def judged_sample(mined: Path, most: int) -> "list[Judged]":
     """The held-back turns of whole users, taken in the order of their ids' hash, until there are `most` turns."""
     from jobs.labels import judged_turns
-    from jobs.learn import read_table, read_tables
+    from jobs.learn import History
     from jobs.ties import fit_ties
     from rewrite.spaces import Knowledge
 
-    turns = read_table(mined, "turns")
-    found = judged_turns(turns, since, Knowledge.from_tables(read_tables(mined)), fit_ties(turns, seed=0))
+    history = History.read(mined)
+    knowledge, ties = Knowledge.from_tables(history.tables), fit_ties(history.turns, seed=0)
+    found = judged_turns(history.turns, history.since, knowledge, ties)
     found.sort(key=lambda j: (_hash(j.turn.user_id), j.turn.user_id or "", j.turn.timestamp_s or 0.0))
     if len(found) <= most:
         return found

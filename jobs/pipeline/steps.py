@@ -161,7 +161,6 @@ class Evaluate:
     plan: Plan
 
     def __call__(self, folder: Path, needs: Paths, scratch: Path) -> None:
-        from datetime import datetime
 
         import numpy as np
         import torch
@@ -171,8 +170,7 @@ class Evaluate:
 
         torch.set_num_threads(self.plan.learning.threads)
         mined = needs["mine"] / "mined"
-        since = datetime.fromisoformat(read(mined / "manifest.json")["holdback_from"])
-        judged = replay.judged_sample(mined, since, self.plan.replayed)
+        judged = replay.judged_sample(mined, self.plan.replayed)
         challenger = Rewriter.load(needs["learn"] / "bundle")
         ours = replay.replay(judged, challenger)
         fine = int((~ours.outcomes.defect).sum())
