@@ -1,7 +1,7 @@
 """`reprise evaluate`: did rewriting help, and what did it break? Beside the obvious methods, on the same turns."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,12 +28,16 @@ TITLES = {
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """What an evaluation reads and writes; None leaves that part out. `draws` are bootstrap draws."""
+    """What an evaluation reads and writes; None leaves that part out. `draws` are bootstrap draws.
+
+    `beside` are further decisions of the same turns, as of another bundle: a row each, named like the file.
+    """
 
     turns: Path
     truth: Path
     bundle: Path | None = None
     decisions: Path | None = None
+    beside: tuple[Path, ...] = ()
     oracle: Path | None = None
     mined: Path | None = None
     json_out: Path | None = None
@@ -47,7 +51,15 @@ def evaluate(
     turns: Annotated[Path, typer.Argument(help="The turns to rewrite: a log, parquet or JSON lines.")],
     truth: Annotated[Path, typer.Option(help="What the users of these turns wanted, parquet.")],
     bundle: Annotated[Path | None, typer.Option(help="Bundle to decide with.")] = None,
-    decisions: Annotated[Path | None, typer.Option(help="Score these decisions instead of running the bundle.")] = None,
+    decisions: Annotated[
+        Path | None, typer.Option(help="Score these decisions; the bundle, if named, is not run then.")
+    ] = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Other decisions of the same turns, as of another bundle, to compare with; as often as needed."
+        ),
+    ] = None,
     oracle: Annotated[
         Path | None, typer.Option(help="What the assistant does with each text; else right means the intended text.")
     ] = None,
@@ -59,7 +71,8 @@ def evaluate(
     threads: Annotated[int, typer.Option(min=1, help="Threads for the model.")] = default_threads(),
 ) -> None:
     """Measure what rewriting does to these turns, with intervals, beside the reference rows."""
-    config = EvaluateConfig(turns, truth, bundle, decisions, oracle, mined, json, html, seed, draws, threads)
+    others = tuple(beside or ())
+    config = EvaluateConfig(turns, truth, bundle, decisions, others, oracle, mined, json, html, seed, draws, threads)
     print_table(run(config))
     for path in (json, html):
         if path is not None:
@@ -93,8 +106,10 @@ def run(config: EvaluateConfig, further: "Mapping[str, Answers] | None" = None) 
     queries = _normalised(log["utterance"].to_pylist())
     users = [str(u) for u in log["user_id"].to_pylist()]
     references = {"nothing": nothing(queries)} if config.mined is None else all_references(queries, users, config.mined)
-    rows = {**references, **(further or {})}
+    beside = _beside(config.beside, ids, references)
+    rows = {**references, **(further or {}), **beside}
     evaluation = evaluate_answers(log, truth, oracle, ours, rows, config.seed, config.draws)
+    evaluation = replace(evaluation, beside=tuple(beside))
     if config.json_out is not None:
         _write(config.json_out, dumps(as_json(evaluation), indent=1) + "\n")
     if config.html_out is not None:
@@ -144,6 +159,21 @@ def _ours(config: EvaluateConfig, ids: list[str]) -> "Answers":
         return read_decisions(Path(folder) / "decisions.parquet", ids)
 
 
+def _beside(paths: Sequence[Path], ids: list[str], references: Mapping[str, "Answers"]) -> "dict[str, Answers]":
+    """Answers of other decisions files by name: the file's, without its ending."""
+    from jobs.evaluation import OURS, read_decisions
+
+    found: dict[str, Answers] = {}
+    for path in paths:
+        if path.stem in {OURS, *references, *found}:
+            raise ValueError(
+                f"two rows would be named {path.stem}; got --beside {path}; expected a file of another name; "
+                "named twice, or two folders with files of the same name?"
+            )
+        found[path.stem] = read_decisions(path, ids)
+    return found
+
+
 def _facts(config: EvaluateConfig) -> dict[str, str]:
     """What the report says about the run itself."""
     named = {"turns": config.turns, "bundle": config.bundle, "decisions": config.decisions, "mined": config.mined}
@@ -178,14 +208,14 @@ def print_table(evaluation: "Evaluation") -> None:
     # narrower than the table, a terminal wraps whole lines: better than cells cut short
     Console(width=max(Console().width, 130)).print(table, markup=False)
     if evaluation.best_reference is not None:
-        typer.echo(
-            f"CPDR change, ours minus {evaluation.best_reference.name}, the best reference: {lead_in_words(evaluation)}"
-        )
+        name = evaluation.best_reference.name
+        typer.echo(f"CPDR change, ours minus {name}, the best reference: {lead_in_words(evaluation.lead())}")
+    for name, lead in evaluation.leads().items():
+        typer.echo(f"CPDR change, ours minus {name}: {lead_in_words(lead)}")
 
 
-def lead_in_words(evaluation: "Evaluation") -> str:
-    """Our CPDR change minus the best reference's, in percentage points, and what to make of it."""
-    lead = evaluation.lead()
+def lead_in_words(lead: "Estimate | None") -> str:
+    """Our CPDR change minus another's, in percentage points, and what to make of it."""
     if lead is None or lead.value != lead.value:
         return "-"
     verdict = (

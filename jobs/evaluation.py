@@ -37,7 +37,7 @@ class Evaluation:
     """Everything a table or a report needs; `systems` begins with ours.
 
     `interaction_ids`, `user_ids` and `queries` (as logged) have one entry per turn; `judged_by` is `oracle` or
-    `intended`.
+    `intended`; `beside` names the systems that are compared with ours and are no references.
     """
 
     interaction_ids: tuple[str, ...]
@@ -48,6 +48,7 @@ class Evaluation:
     judged_by: str
     seed: int
     draws: int
+    beside: tuple[str, ...] = ()
 
     @property
     def ours(self) -> Judged:
@@ -57,15 +58,21 @@ class Evaluation:
     @property
     def best_reference(self) -> Judged | None:
         """The reference that lowers the defect rate most; None where there is none but ours."""
-        others = (s for s in self.systems if s.name not in (OURS, ALONE))
+        others = (s for s in self.systems if s.name not in (OURS, ALONE, *self.beside))
         return min(others, key=lambda s: s.estimates["cpdr_change"].value, default=None)
 
     def lead(self) -> metrics.Estimate | None:
-        """Our CPDR change minus the best reference's, paired on the same users; below zero means ours is better."""
+        """Our lead over the best reference; None where there is none."""
         best = self.best_reference
-        if best is None:
-            return None
-        return metrics.difference(self.ours.outcomes, best.outcomes, "cpdr_change", self.seed, self.draws)
+        return None if best is None else self.lead_over(best)
+
+    def leads(self) -> dict[str, metrics.Estimate]:
+        """Our lead over each system beside ours, by name."""
+        return {s.name: self.lead_over(s) for s in self.systems if s.name in self.beside}
+
+    def lead_over(self, other: Judged) -> metrics.Estimate:
+        """Our CPDR change minus the other's, paired on the same users; below zero means ours is better."""
+        return metrics.difference(self.ours.outcomes, other.outcomes, "cpdr_change", self.seed, self.draws)
 
 
 def evaluate_answers(
@@ -155,6 +162,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         ),
         "best_reference": best.name if best else None,
         "cpdr_change_minus_best_reference": _plain(lead) if lead else None,
+        "cpdr_change_minus_beside": {name: _plain(lead) for name, lead in evaluation.leads().items()},
     }
 
 

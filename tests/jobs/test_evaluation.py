@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.evaluate import EvaluateConfig, cell, run
+from jobs.evaluate import EvaluateConfig, cell, print_table, run
 from jobs.evaluation import ALONE, read_decisions
 from jobs.metrics import METRICS, Estimate
 from tests.jobs.worlds import (
@@ -94,6 +94,47 @@ def test_ours_without_the_session_is_no_reference_however_good(tmp_path: Path) -
     assert [s.name for s in evaluation.systems] == ["reprise", "nothing", ALONE]
     assert evaluation.best_reference is not None
     assert evaluation.best_reference.name == "nothing"
+
+
+def two_decisions(folder: Path) -> None:
+    """Ours are right in all turns, yesterday.parquet in none."""
+    texts = list(GARBLED) * 10
+    write(folder / "turns.parquet", [turn_row(n, f"u{n}", t) for n, t in enumerate(texts)])
+    truth = [truth_row(f"i{n:04d}", GARBLED[t], True, "misunderstood") for n, t in enumerate(texts)]
+    write(folder / "truth.parquet", truth)
+    write_decisions(folder / "decisions.parquet", [GARBLED[t] for t in texts])
+    write_decisions(folder / "yesterday.parquet", [None] * len(texts))
+
+
+def test_other_decisions_are_compared_with_ours_and_are_no_reference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two_decisions(tmp_path)
+    files = {"json_out": tmp_path / "e.json", "html_out": tmp_path / "e.html"}
+    evaluation = run(config(tmp_path, beside=(tmp_path / "yesterday.parquet",), **files))
+    assert [s.name for s in evaluation.systems] == ["reprise", "nothing", "yesterday"]
+    assert evaluation.best_reference is not None
+    assert evaluation.best_reference.name == "nothing"
+    assert evaluation.leads()["yesterday"].value == pytest.approx(-1.0)
+    written = json.loads((tmp_path / "e.json").read_text())
+    assert written["cpdr_change_minus_beside"]["yesterday"]["value"] == pytest.approx(-1.0)
+    assert "ours minus that of <b>yesterday</b>" in (tmp_path / "e.html").read_text()
+    print_table(evaluation)
+    assert "CPDR change, ours minus yesterday: −100.0 points" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["reprise", "nothing"])
+def test_other_decisions_named_like_another_row_are_refused(tmp_path: Path, name: str) -> None:
+    two_decisions(tmp_path)
+    (tmp_path / "yesterday.parquet").rename(tmp_path / f"{name}.parquet")
+    with pytest.raises(ValueError, match=f"two rows would be named {name}"):
+        run(config(tmp_path, beside=(tmp_path / f"{name}.parquet",)))
+
+
+def test_the_same_decisions_beside_twice_are_refused(tmp_path: Path) -> None:
+    two_decisions(tmp_path)
+    with pytest.raises(ValueError, match="two rows would be named yesterday"):
+        run(config(tmp_path, beside=(tmp_path / "yesterday.parquet",) * 2))
 
 
 def test_neither_bundle_nor_decisions_is_an_error(tmp_path: Path) -> None:
