@@ -29,6 +29,14 @@ def config(folder: Path, **more: object) -> EvaluateConfig:
     return EvaluateConfig(**files, **{"decisions": folder / "decisions.parquet", "draws": 50, **more})  # type: ignore[arg-type]
 
 
+def all_cured(folder: Path, texts: list[str]) -> None:
+    """Garbled texts, each of another user, and decisions that cure them all."""
+    write(folder / "turns.parquet", [turn_row(n, f"u{n}", t) for n, t in enumerate(texts)])
+    truth = [truth_row(f"i{n:04d}", GARBLED[t], True, "misunderstood") for n, t in enumerate(texts)]
+    write(folder / "truth.parquet", truth)
+    write_decisions(folder / "decisions.parquet", [GARBLED[t] for t in texts])
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_every_number_is_that_of_the_obvious_scorer(tmp_path: Path, seed: int) -> None:
     write_world(tmp_path, seed, turns=200)
@@ -73,11 +81,7 @@ def test_two_runs_write_the_same_numbers(tmp_path: Path) -> None:
 
 
 def test_the_lead_over_the_best_reference_is_negative_where_ours_cures_more(tmp_path: Path) -> None:
-    texts = list(GARBLED) * 10
-    write(tmp_path / "turns.parquet", [turn_row(n, f"u{n}", t) for n, t in enumerate(texts)])
-    truth = [truth_row(f"i{n:04d}", GARBLED[t], True, "misunderstood") for n, t in enumerate(texts)]
-    write(tmp_path / "truth.parquet", truth)
-    write_decisions(tmp_path / "decisions.parquet", [GARBLED[t] for t in texts])
+    all_cured(tmp_path, list(GARBLED) * 10)
     lead = run(config(tmp_path)).lead()
     assert lead is not None
     assert lead.high < 0
@@ -85,10 +89,7 @@ def test_the_lead_over_the_best_reference_is_negative_where_ours_cures_more(tmp_
 
 def test_ours_without_the_session_is_no_reference_however_good(tmp_path: Path) -> None:
     texts = list(GARBLED)
-    write(tmp_path / "turns.parquet", [turn_row(n, f"u{n}", text) for n, text in enumerate(texts)])
-    truth = [truth_row(f"i{n:04d}", GARBLED[text], True, "misunderstood") for n, text in enumerate(texts)]
-    write(tmp_path / "truth.parquet", truth)
-    write_decisions(tmp_path / "decisions.parquet", [GARBLED[text] for text in texts])
+    all_cured(tmp_path, texts)
     alone = read_decisions(tmp_path / "decisions.parquet", [f"i{n:04d}" for n in range(len(texts))])
     evaluation = run(config(tmp_path), {ALONE: alone})
     assert [s.name for s in evaluation.systems] == ["reprise", "nothing", ALONE]
@@ -97,12 +98,9 @@ def test_ours_without_the_session_is_no_reference_however_good(tmp_path: Path) -
 
 
 def two_decisions(folder: Path) -> None:
-    """Ours are right in all turns, yesterday.parquet in none."""
+    """Ours cure every turn, yesterday.parquet none."""
     texts = list(GARBLED) * 10
-    write(folder / "turns.parquet", [turn_row(n, f"u{n}", t) for n, t in enumerate(texts)])
-    truth = [truth_row(f"i{n:04d}", GARBLED[t], True, "misunderstood") for n, t in enumerate(texts)]
-    write(folder / "truth.parquet", truth)
-    write_decisions(folder / "decisions.parquet", [GARBLED[t] for t in texts])
+    all_cured(folder, texts)
     write_decisions(folder / "yesterday.parquet", [None] * len(texts))
 
 
