@@ -1,7 +1,7 @@
 """`reprise evaluate`: did rewriting help, and what did it break? Beside the obvious methods, on the same turns."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -79,11 +79,15 @@ def evaluate(
             typer.echo(f"written: {path}")
 
 
-def run(config: EvaluateConfig, further: "Mapping[str, Answers] | None" = None) -> "Evaluation":
+def run(
+    config: EvaluateConfig,
+    beside: "Mapping[str, Answers] | None" = None,
+    references: "Mapping[str, Answers] | None" = None,
+) -> "Evaluation":
     """Evaluate, and write the JSON and the report where the config asks for them.
 
     Args:
-        further: rows after the references, by name.
+        beside: answers to compare ours with, by name, besides those of the config. references: further reference rows.
 
     Raises:
         FileNotFoundError: an input is missing.
@@ -105,11 +109,10 @@ def run(config: EvaluateConfig, further: "Mapping[str, Answers] | None" = None) 
     ours = _ours(config, ids)
     queries = _normalised(log["utterance"].to_pylist())
     users = [str(u) for u in log["user_id"].to_pylist()]
-    references = {"nothing": nothing(queries)} if config.mined is None else all_references(queries, users, config.mined)
-    beside = _beside(config.beside, ids, references)
-    rows = {**references, **(further or {}), **beside}
-    evaluation = evaluate_answers(log, truth, oracle, ours, rows, config.seed, config.draws)
-    evaluation = replace(evaluation, beside=tuple(beside))
+    simple = {"nothing": nothing(queries)} if config.mined is None else all_references(queries, users, config.mined)
+    rows = {**simple, **(references or {})}
+    others = {**(beside or {}), **_beside(config.beside, ids, {*rows, *(beside or ())})}
+    evaluation = evaluate_answers(log, truth, oracle, ours, rows, config.seed, config.draws, others)
     if config.json_out is not None:
         _write(config.json_out, dumps(as_json(evaluation), indent=1) + "\n")
     if config.html_out is not None:
@@ -120,7 +123,7 @@ def run(config: EvaluateConfig, further: "Mapping[str, Answers] | None" = None) 
 
 
 def without_session(turns: Path, bundle: Path, decisions: Path) -> "dict[str, Answers]":
-    """A row for `run`: the bundle's answers where every turn is decided as its session's first.
+    """What `run` compares ours with: the bundle's answers where every turn is decided as its session's first.
 
     Args:
         decisions: file to write them to.
@@ -159,13 +162,13 @@ def _ours(config: EvaluateConfig, ids: list[str]) -> "Answers":
         return read_decisions(Path(folder) / "decisions.parquet", ids)
 
 
-def _beside(paths: Sequence[Path], ids: list[str], references: Mapping[str, "Answers"]) -> "dict[str, Answers]":
-    """Answers of other decisions files by name: the file's, without its ending."""
+def _beside(paths: Sequence[Path], ids: list[str], taken: set[str]) -> "dict[str, Answers]":
+    """Answers of other decisions files by name: the file's, without its ending. `taken` are the names of other rows."""
     from jobs.evaluation import OURS, read_decisions
 
     found: dict[str, Answers] = {}
     for path in paths:
-        if path.stem in {OURS, *references, *found}:
+        if path.stem in {OURS, *taken, *found}:
             raise ValueError(
                 f"two rows would be named {path.stem}; got --beside {path}; expected a file of another name; "
                 "named twice, or two folders with files of the same name?"

@@ -17,7 +17,7 @@ from rewrite.text import normalise
 
 OURS = "reprise"
 ALONE = "reprise, each turn alone"
-"""Ours without what the session said before: what that is worth. It is no reference."""
+"""Ours without what the session said before: what that is worth."""
 
 DECISION_COLUMNS = ("interaction_id", "rewrite")
 
@@ -58,7 +58,7 @@ class Evaluation:
     @property
     def best_reference(self) -> Judged | None:
         """The reference that lowers the defect rate most; None where there is none but ours."""
-        others = (s for s in self.systems if s.name not in (OURS, ALONE, *self.beside))
+        others = (s for s in self.systems if s.name not in (OURS, *self.beside))
         return min(others, key=lambda s: s.estimates["cpdr_change"].value, default=None)
 
     def lead(self) -> metrics.Estimate | None:
@@ -83,11 +83,14 @@ def evaluate_answers(
     references: Mapping[str, Answers],
     seed: int = 0,
     draws: int = metrics.DRAWS,
+    beside: Mapping[str, Answers] | None = None,
 ) -> Evaluation:
-    """Judge our answers and each reference's on the rows of `turns` (interaction_id, user_id, utterance).
+    """Judge our answers, each reference's, and those beside ours, on the rows of `turns` (interaction_id, user_id,
+    utterance).
 
     A rewrite equal to the query, as logged or normalised, is no rewrite.
     """
+    others = {**references, **(beside or {})}
     queries = tuple(t or "" for t in turns["utterance"].to_pylist())
     users = tuple(str(u) for u in turns["user_id"].to_pylist())
     user_row = np.unique(np.array(users, dtype=object).astype(str), return_inverse=True)[1].astype(np.int64)
@@ -96,10 +99,10 @@ def evaluate_answers(
         outcomes = _outcomes(answers, queries, truth, oracle, user_row)
         return Judged(name, answers, outcomes, metrics.measure(outcomes, seed, draws))
 
-    systems = (judged(OURS, ours), *(judged(name, answers) for name, answers in references.items()))
+    systems = (judged(OURS, ours), *(judged(name, answers) for name, answers in others.items()))
     judged_by = "intended" if oracle is None else "oracle"
     ids = tuple(turns["interaction_id"].to_pylist())
-    return Evaluation(ids, users, queries, truth, systems, judged_by, seed, draws)
+    return Evaluation(ids, users, queries, truth, systems, judged_by, seed, draws, tuple(beside or ()))
 
 
 def _outcomes(

@@ -60,7 +60,7 @@ def measure_voicelogs(
         config = evaluate.EvaluateConfig(
             turns=future, truth=truth, decisions=decisions, oracle=oracle, mined=mined, seed=learning.seed
         )
-        evaluation = evaluate.run(config, alone | {name: found.acting for name, found in settled.items()})
+        evaluation = evaluate.run(config, alone, {name: found.acting for name, found in settled.items()})
         evaluate.print_table(evaluation)
         personal = personal_precision(future, truth, oracle, mined, decisions)
         show(settled, personal)

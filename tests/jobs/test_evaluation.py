@@ -98,10 +98,10 @@ def test_ours_without_the_session_is_no_reference_however_good(tmp_path: Path) -
 
 
 def two_decisions(folder: Path) -> None:
-    """Ours cure every turn, yesterday.parquet none."""
+    """Ours cure every turn, yesterday.parquet every other one."""
     texts = list(GARBLED) * 10
     all_cured(folder, texts)
-    write_decisions(folder / "yesterday.parquet", [None] * len(texts))
+    write_decisions(folder / "yesterday.parquet", [GARBLED[t] if n % 2 else None for n, t in enumerate(texts)])
 
 
 def test_other_decisions_are_compared_with_ours_and_are_no_reference(
@@ -113,12 +113,12 @@ def test_other_decisions_are_compared_with_ours_and_are_no_reference(
     assert [s.name for s in evaluation.systems] == ["reprise", "nothing", "yesterday"]
     assert evaluation.best_reference is not None
     assert evaluation.best_reference.name == "nothing"
-    assert evaluation.leads()["yesterday"].value == pytest.approx(-1.0)
+    assert evaluation.leads()["yesterday"].value == pytest.approx(-0.5)
     written = json.loads((tmp_path / "e.json").read_text())
-    assert written["cpdr_change_minus_beside"]["yesterday"]["value"] == pytest.approx(-1.0)
+    assert written["cpdr_change_minus_beside"]["yesterday"]["value"] == pytest.approx(-0.5)
     assert "ours minus that of <b>yesterday</b>" in (tmp_path / "e.html").read_text()
     print_table(evaluation)
-    assert "CPDR change, ours minus yesterday: −100.0 points" in capsys.readouterr().out
+    assert "CPDR change, ours minus yesterday: −50.0 points" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["reprise", "nothing"])
