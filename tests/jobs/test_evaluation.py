@@ -2,11 +2,14 @@
 
 import json
 from pathlib import Path
+from shutil import copy
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from jobs.cli import app
 from jobs.evaluate import EvaluateConfig, cell, print_table, run
 from jobs.evaluation import ALONE, read_decisions
 from jobs.metrics import METRICS, Estimate
@@ -131,8 +134,24 @@ def test_other_decisions_named_like_another_row_are_refused(tmp_path: Path, name
 
 def test_the_same_decisions_beside_twice_are_refused(tmp_path: Path) -> None:
     two_decisions(tmp_path)
+    yesterday = tmp_path / "yesterday.parquet"
     with pytest.raises(ValueError, match="two rows would be named yesterday"):
-        run(config(tmp_path, beside=(tmp_path / "yesterday.parquet",) * 2))
+        run(config(tmp_path, beside=(yesterday, yesterday)))
+    ids = pq.read_table(yesterday)["interaction_id"].to_pylist()
+    with pytest.raises(ValueError, match="two rows would be named yesterday"):
+        run(config(tmp_path, beside=(yesterday,)), {"yesterday": read_decisions(yesterday, ids)})
+
+
+def test_the_command_compares_as_often_as_it_is_told(tmp_path: Path) -> None:
+    two_decisions(tmp_path)
+    copy(tmp_path / "yesterday.parquet", tmp_path / "older.parquet")
+    given = {name: str(tmp_path / f"{name}.parquet") for name in ("turns", "truth", "decisions", "yesterday", "older")}
+    options = ["--truth", given["truth"], "--decisions", given["decisions"], "--draws", "10"]
+    beside = ["--beside", given["yesterday"], "--beside", given["older"]]
+    found = CliRunner().invoke(app, ["evaluate", given["turns"], *options, *beside])
+    assert found.exit_code == 0
+    assert "ours minus yesterday: −50.0 points" in found.output
+    assert "ours minus older: −50.0 points" in found.output
 
 
 def test_neither_bundle_nor_decisions_is_an_error(tmp_path: Path) -> None:
